@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The few things that the walker needs of the world, so that the same sources run in the kernel
+ * and, compiled for the host with KRAIT_HOST, over captured memory with injected faults
+ * (tests/host).
+ */
+#ifndef KRAIT_PLATFORM_H
+#define KRAIT_PLATFORM_H
+
+#ifdef KRAIT_HOST
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/types.h>
+
+#define KRAIT_GLOBAL
+#define KRAIT_CONFIG
+#define __always_inline inline __attribute__((always_inline))
+/* Keeps a value's bounds in sight of the verifier; nothing to do for a host. */
+#define keep_bounds(var) ((void)0)
+
+/* Copies n bytes of the target at addr; 0, or negative if they are not all readable. The test
+ * provides it. */
+long platform_read_user(void *dst, __u32 n, __u64 addr);
+/* Sends a record. 0, or negative if there was no room. The test provides it. */
+long platform_send(void *record, __u32 n, bool wake);
+void platform_count(__u32 counter, __u64 n);
+struct scratch *scratch_get(void);
+struct krait_stack_rec *stack_get(void);
+struct sent_pair *sent_stack_get(__u64 id);
+struct sent_pair *sent_code_get(__u64 id);
+
+#else
+#include "vmlinux/vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+
+/* A BPF global function: the verifier checks it once, by itself, however often it is called in a
+ * loop. That is what bounds the verifier's work on a walk of 8,192 frames, on kernels without
+ * bpf_loop too. */
+#define KRAIT_GLOBAL __attribute__((noinline))
+/* A constant of the load: in .rodata, so the verifier knows its value. */
+#define KRAIT_CONFIG const volatile
+#define keep_bounds(var) asm volatile("" : "+r"(var))
+
+#define platform_read_user(dst, n, addr) bpf_probe_read_user(dst, n, (const void *)(addr))
+#endif
+
+#include "bpf/abi.h"
+
+/* A 64-bit mix with full avalanche (the finalizer of splitmix64; S. Vigna, public domain
+ * constants). */
+static __always_inline __u64 mix64(__u64 x)
+{
+	x ^= x >> 30;
+	x *= 0xbf58476d1ce4e5b9ULL;
+	x ^= x >> 27;
+	x *= 0x94d049bb133111ebULL;
+	return x ^ (x >> 31);
+}
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Processes: which are targets, and the events that tell user space of their life.
+ *
+ * Discovery is driven by ticks. A process of which nothing is known costs user space a look when a
+ * tick first hits it, so a host full of idle Pythons costs nothing. User space's verdict is about
+ * an address space (krait_proc.mm): exec makes a new one, and with it every older verdict void,
+ * also one that is being written at that moment.
+ */
+#ifndef KRAIT_PROCESS_H
+#define KRAIT_PROCESS_H
+
+#include "bpf/state.h"
+
+#define LOOK_AGAIN_MIN_MS 1    /* a starting interpreter is ready after some 10 ms */
+#define LOOK_AGAIN_MAX_MS 8192 /* a busy process that is no Python, but could load one */
+
+/* Whether a tick on a process that is in no map asks user space about it: off when only named
+ * processes are wanted. */
+const volatile __u32 ask_unknown = 1;
+/* Whether the children of a target are targets. */
+const volatile __u32 follow_children = 1;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384); /* user space sizes it from the host's pid limit */
+	__type(key, __u32);
+	__type(value, struct krait_proc);
+} procs SEC(".maps");
+
+static __always_inline long platform_send(void *record, __u32 n, bool wake);
+static __always_inline void platform_count(__u32 counter, __u64 n);
+
+static __always_inline __u64 new_seed(__u32 pid)
+{
+	return mix64(bpf_ktime_get_ns() ^ (__u64)pid << 40);
+}
+
+static __always_inline void send_process(enum krait_process_what what, __u32 pid, __u32 tid,
+					 __u32 parent_pid, bool wake)
+{
+	struct krait_process_rec rec = {
+		.h = {.kind = KRAIT_PROCESS, .bytes = sizeof(rec)},
+		.time_ns = bpf_ktime_get_ns(),
+		.pid = pid,
+		.tid = tid,
+		.parent_pid = parent_pid,
+		.what = what,
+	};
+
+	bpf_get_current_comm(rec.comm, sizeof(rec.comm));
+	if (platform_send(&rec, sizeof(rec), wake) != 0)
+		platform_count(KRAIT_CNT_EVENTS_LOST, 1);
+}
+
+static __always_inline bool proc_is_python(const struct krait_proc *p)
+{
+	return p->state == KRAIT_PROC_READY || p->state == KRAIT_PROC_STARTING ||
+	       p->state == KRAIT_PROC_UNSUPPORTED;
+}
+
+/* Forgets the verdict: the process runs in another address space now. */
+static __always_inline void proc_reset(struct krait_proc *p, __u32 pid, __u64 mm)
+{
+	p->state = KRAIT_PROC_UNKNOWN;
+	p->seed = new_seed(pid);
+	p->look_at_ns = 0;
+	p->look_again_ms = LOOK_AGAIN_MIN_MS;
+	p->mm = mm;
+}
+
+static __always_inline struct krait_proc *proc_add(__u32 pid, __u64 mm)
+{
+	struct krait_proc fresh = {};
+
+	proc_reset(&fresh, pid, mm);
+	if (bpf_map_update_elem(&procs, &pid, &fresh, BPF_NOEXIST) != 0)
+		platform_count(KRAIT_CNT_PROCS_FULL, 1);
+	return bpf_map_lookup_elem(&procs, &pid);
+}
+
+/* Asks user space to judge the process, if it is time. */
+static __always_inline void proc_ask(struct krait_proc *p, __u32 pid, __u64 now_ns)
+{
+	if (now_ns < p->look_at_ns)
+		return;
+	if (p->look_again_ms < LOOK_AGAIN_MIN_MS)
+		p->look_again_ms = LOOK_AGAIN_MIN_MS;
+	p->look_at_ns = now_ns + (__u64)p->look_again_ms * 1000000;
+	p->look_again_ms *= 2;
+	if (p->look_again_ms > LOOK_AGAIN_MAX_MS)
+		p->look_again_ms = LOOK_AGAIN_MAX_MS;
+	send_process(KRAIT_PROCESS_SEEN, pid, pid, 0, true);
+}
+
+/* The entry of the process that the tick hit, about its present address space; NULL if it is none
+ * of ours. */
+static __always_inline struct krait_proc *proc_of_tick(__u32 pid, const struct task_struct *task)
+{
+	struct krait_proc *p = bpf_map_lookup_elem(&procs, &pid);
+	__u64 mm = (__u64)task->mm;
+
+	if (!p)
+		return ask_unknown && mm ? proc_add(pid, mm) : NULL;
+	if (p->mm != mm)
+		proc_reset(p, pid, mm);
+	return p;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(krait_fork, struct task_struct *parent, struct task_struct *child)
+{
+	__u32 parent_pid = parent->tgid, pid = child->tgid;
+	struct krait_proc *p, copy;
+
+	if (child->pid != child->tgid || !follow_children)
+		return 0;
+	p = bpf_map_lookup_elem(&procs, &parent_pid);
+	if (!p || (ask_unknown && !proc_is_python(p)))
+		return 0;
+	copy = *p;
+	if (proc_is_python(p) && p->mm == (__u64)parent->mm) {
+		copy.mm = (__u64)child->mm;
+		copy.seed = new_seed(pid);
+	} else {
+		proc_reset(&copy, pid, (__u64)child->mm);
+	}
+	if (bpf_map_update_elem(&procs, &pid, &copy, BPF_ANY) != 0)
+		platform_count(KRAIT_CNT_PROCS_FULL, 1);
+	else if (proc_is_python(&copy))
+		send_process(KRAIT_PROCESS_FORK, pid, pid, parent_pid,
+			     copy.state == KRAIT_PROC_STARTING);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(krait_exec, struct task_struct *task)
+{
+	__u32 pid = task->tgid;
+	struct krait_proc *p = bpf_map_lookup_elem(&procs, &pid);
+	bool was_python;
+
+	if (!p)
+		return 0;
+	was_python = proc_is_python(p);
+	proc_reset(p, pid, (__u64)task->mm);
+	if (was_python)
+		send_process(KRAIT_PROCESS_EXEC, pid, pid, 0, false);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(krait_exit, struct task_struct *task)
+{
+	__u32 pid = task->tgid;
+	struct krait_proc *p;
+
+	/* The tracepoint speaks of each thread; the process ends with its last one, not with its
+	 * main one (kernel/exit.c, do_exit: signal->live is counted down before the tracepoint). */
+	if (task->signal->live.counter > 0)
+		return 0;
+	p = bpf_map_lookup_elem(&procs, &pid);
+	if (!p)
+		return 0;
+	if (proc_is_python(p))
+		send_process(KRAIT_PROCESS_EXIT, pid, pid, 0, false);
+	bpf_map_delete_elem(&procs, &pid);
+	return 0;
+}
+
+#endif

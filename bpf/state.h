@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the walker remembers: within a tick (struct scratch, one per CPU), between the ticks of a
+ * thread (struct thread_memo, in task storage) and between those of all (which ids user space has).
+ */
+#ifndef KRAIT_STATE_H
+#define KRAIT_STATE_H
+
+#include "bpf/platform.h"
+
+/* Powers of two, so that a mask bounds an index for the verifier. */
+#define WINDOW_BYTES                                                                               \
+	16384		/* the size of a data-stack chunk: Include/internal/pycore_frame.h,        \
+			   DATA_STACK_CHUNK_SIZE */
+#define FRAME_BYTES 256 /* of one frame's header at most; the largest is 96 (3.14t) */
+#define TSTATE_BYTES                                                                               \
+	1024 /* of a thread state at most, up to the last field of use; the largest is 304 (3.11)  \
+	      */
+#define CODE_HEAD_BYTES 512 /* of a code object at most; the largest is 232 (3.14t) */
+
+/* Where the one frame lies that was read by itself, behind the window. */
+#define SINGLE_OFF WINDOW_BYTES
+
+/* A walk in progress. Addresses are the target's. */
+struct walk {
+	__u64 frame;	/* the next frame */
+	__u64 tortoise; /* an earlier frame, to know a circle by (Brent) */
+	__u64 hash;
+	__u64 win_lo;	/* address of window[0]; win_bytes are valid */
+	__u64 chunk_lo; /* the data-stack chunk that the walk is in: [chunk_lo, chunk_hi) */
+	__u64 chunk_hi;
+	__u64 chunk_prev; /* the chunk below it, or 0 */
+	__u32 win_bytes;
+	__u32 win_want;	 /* how much to read into the window next */
+	__u32 visited;	 /* frames looked at, shims included */
+	__u32 next_mark; /* visited count at which the tortoise moves */
+	__u32 cnt;	 /* frames kept */
+	__u16 flags;	 /* KRAIT_STACK_* */
+	__u16 fault;	 /* of the frame that ended the walk, or 0 */
+};
+
+/* The head of a CODE record and its text, built here before it is sent. */
+#define CODE_TEXT_BYTES (2 * KRAIT_NAME_BYTES + KRAIT_FILE_BYTES + KRAIT_LINES_CHUNK_BYTES)
+
+struct code_build {
+	struct krait_code_rec rec;
+	__u8 text[CODE_TEXT_BYTES + 8];
+};
+
+struct scratch {
+	struct krait_layout layout;
+	struct krait_proc proc;
+	__u32 pid, tid;
+	__u32 epoch;
+	__u32 dirty; /* this stack holds a frame with a fault: send it again next time */
+	__u64 tstate;
+	struct walk walk;
+	__u8 window[WINDOW_BYTES + 2 * FRAME_BYTES];
+	__u8 ts[TSTATE_BYTES + 8];
+	__u8 code[CODE_HEAD_BYTES + 8];
+	struct code_build build;
+};
+
+/* What a thread's ticks tell its next ones. */
+struct thread_memo {
+	__u64 seed; /* of the process it was learned in; another one: exec, or the pid was reused */
+	__u64 tstate;	    /* 0: none was found */
+	__u64 search_at_ns; /* none was found: not to search before */
+	__u64 cursor;	    /* a long search goes on here; 0: at the head */
+	__u32 search_again_ms;
+	__u32 comm_epoch; /* when comm was last compared */
+	char comm[KRAIT_COMM_BYTES];
+};
+
+/*
+ * Which ids user space has: a two-way direct-mapped cache instead of an LRU map. A write is one
+ * aligned word, there is nothing to allocate or lock, and a collision costs a record sent twice. A
+ * tag is the id mixed with what must not change (for stacks, the epoch).
+ */
+struct sent_pair {
+	__u64 tag[2];
+};
+
+static __always_inline bool sent_has(const struct sent_pair *pair, __u64 tag)
+{
+	return pair->tag[0] == tag || pair->tag[1] == tag;
+}
+
+static __always_inline void sent_add(struct sent_pair *pair, __u64 tag)
+{
+	pair->tag[1] = pair->tag[0];
+	pair->tag[0] = tag;
+}
+
+#endif
