@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Output files that appear whole or not at all: written beside the goal under a temporary name,
+ * synced, renamed.
+ *
+ * "-" is stdout, and a path that exists and is no regular file (/dev/null, a pipe) is written in
+ * place: there is nothing to keep whole there. Until outfile_commit succeeds an older file of that
+ * name is untouched.
+ */
+#ifndef KRAIT_BASE_OUTFILE_H
+#define KRAIT_BASE_OUTFILE_H
+
+#include <stdio.h>
+
+struct outfile;
+
+/*
+ * Opens for writing. On failure NULL with errno set, and the reason has been logged ("can't write
+ * DIR/x: ...; make the folder first"). The caller ends it with outfile_commit or outfile_abandon,
+ * each of which frees it.
+ */
+struct outfile *outfile_open(const char *path);
+/* Borrowed; do not fclose. */
+FILE *outfile_stream(struct outfile *of);
+/* Flushes, syncs, renames. 0 or -errno (logged); on failure the temporary file is gone and the old
+ * file stays. */
+int outfile_commit(struct outfile *of);
+/* Removes the temporary file. NULL is legal. */
+void outfile_abandon(struct outfile *of);
+/* 0 if outfile_open(path) could work now, else -errno (logged). Creates nothing. For a check before
+ * a long run. */
+int outfile_check(const char *path);
+
+#endif
