@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Compares krait's layout of one CPython version with that version's own headers: check.py compiles
+ * this against each include folder it finds, with user/discover's tables linked in.
+ *
+ * 3.13 and later: the table that the interpreter would publish is filled in here, field by field
+ * through the headers' own struct, and must read back as what offsetof() says.
+ */
+#include <Python.h>
+#include <frameobject.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#if PY_VERSION_HEX >= 0x03090000
+#include "internal/pycore_interp.h"
+#include "internal/pycore_runtime.h"
+#else
+#include "internal/pycore_pystate.h"
+#endif
+#if PY_VERSION_HEX >= 0x030b0000
+#include "internal/pycore_frame.h"
+#endif
+#if PY_VERSION_HEX >= 0x030e0000
+#include "internal/pycore_debug_offsets.h"
+#include "internal/pycore_interpframe.h"
+#endif
+
+#include "user/discover/debug_offsets.h"
+#include "user/discover/layout.h"
+
+static int field_cnt, difference_cnt;
+
+static void compare(const char *name, unsigned long ours, unsigned long theirs)
+{
+	field_cnt++;
+	if (ours == theirs)
+		return;
+	difference_cnt++;
+	printf("layouts: %s: %s is %lu, the headers say %lu\n", PY_VERSION, name, ours, theirs);
+}
+
+#define CHECK(member, value) compare(#member, l->member, value)
+#define FIELD_END(type, member) (offsetof(type, member) + sizeof(((type *)NULL)->member))
+
+#if PY_VERSION_HEX >= 0x030d0000
+static const struct py_layout *find_layout(void)
+{
+	static struct py_layout layout;
+	static union {
+		_Py_DebugOffsets d;
+		char bytes[DEBUG_OFFSETS_BYTES > sizeof(_Py_DebugOffsets)
+				   ? DEBUG_OFFSETS_BYTES
+				   : sizeof(_Py_DebugOffsets)];
+	} table;
+	_Py_DebugOffsets *d = &table.d;
+	const char *why;
+
+	memset(&table, 0xee, sizeof(table)); /* what is not set below must not be read */
+	memcpy(d->cookie, _Py_Debug_Cookie, sizeof(d->cookie));
+	d->version = PY_VERSION_HEX;
+	d->free_threaded = 0;
+#define SET(group, entry, value) d->group.entry = (value)
+	SET(runtime_state, size, sizeof(_PyRuntimeState));
+	SET(runtime_state, finalizing, offsetof(_PyRuntimeState, _finalizing));
+	SET(runtime_state, interpreters_head, offsetof(_PyRuntimeState, interpreters.head));
+	SET(interpreter_state, size, sizeof(PyInterpreterState));
+	SET(interpreter_state, next, offsetof(PyInterpreterState, next));
+	SET(interpreter_state, threads_head, offsetof(PyInterpreterState, threads.head));
+	SET(thread_state, size, sizeof(PyThreadState));
+	SET(thread_state, prev, offsetof(PyThreadState, prev));
+	SET(thread_state, next, offsetof(PyThreadState, next));
+	SET(thread_state, interp, offsetof(PyThreadState, interp));
+	SET(thread_state, current_frame, offsetof(PyThreadState, current_frame));
+	SET(thread_state, thread_id, offsetof(PyThreadState, thread_id));
+	SET(thread_state, native_thread_id, offsetof(PyThreadState, native_thread_id));
+	SET(thread_state, datastack_chunk, offsetof(PyThreadState, datastack_chunk));
+	SET(interpreter_frame, size, sizeof(_PyInterpreterFrame));
+	SET(interpreter_frame, previous, offsetof(_PyInterpreterFrame, previous));
+	SET(interpreter_frame, executable, offsetof(_PyInterpreterFrame, f_executable));
+	SET(interpreter_frame, instr_ptr, offsetof(_PyInterpreterFrame, instr_ptr));
+	SET(interpreter_frame, owner, offsetof(_PyInterpreterFrame, owner));
+	SET(code_object, size, sizeof(PyCodeObject));
+	SET(code_object, filename, offsetof(PyCodeObject, co_filename));
+	SET(code_object, name, offsetof(PyCodeObject, co_name));
+	SET(code_object, qualname, offsetof(PyCodeObject, co_qualname));
+	SET(code_object, linetable, offsetof(PyCodeObject, co_linetable));
+	SET(code_object, firstlineno, offsetof(PyCodeObject, co_firstlineno));
+	SET(code_object, co_code_adaptive, offsetof(PyCodeObject, co_code_adaptive));
+	SET(pyobject, size, sizeof(PyObject));
+	SET(pyobject, ob_type, offsetof(PyObject, ob_type));
+	SET(type_object, size, sizeof(PyTypeObject));
+	SET(type_object, tp_name, offsetof(PyTypeObject, tp_name));
+	SET(bytes_object, size, sizeof(PyBytesObject));
+	SET(bytes_object, ob_size, offsetof(PyBytesObject, ob_base.ob_size));
+	SET(bytes_object, ob_sval, offsetof(PyBytesObject, ob_sval));
+	SET(unicode_object, size, sizeof(PyUnicodeObject));
+	SET(unicode_object, state, offsetof(PyUnicodeObject, _base._base.state));
+	SET(unicode_object, length, offsetof(PyUnicodeObject, _base._base.length));
+	SET(unicode_object, asciiobject_size, sizeof(PyASCIIObject));
+	if (debug_offsets_parse(&table, &layout, &why)) {
+		printf("layouts: %s: refused: %s\n", PY_VERSION, why);
+		return NULL;
+	}
+	return &layout;
+}
+#else
+static const struct py_layout *find_layout(void)
+{
+	return layout_of_minor(PY_MINOR_VERSION);
+}
+#endif
+
+static void check_threads(const struct py_layout *l)
+{
+	CHECK(interp_head_off, offsetof(_PyRuntimeState, interpreters.head));
+	CHECK(initialized_off, offsetof(_PyRuntimeState, initialized));
+	CHECK(walk.interp_next_off, offsetof(PyInterpreterState, next));
+	CHECK(walk.ts_prev_off, offsetof(PyThreadState, prev));
+	CHECK(walk.ts_next_off, offsetof(PyThreadState, next));
+	CHECK(walk.ts_interp_off, offsetof(PyThreadState, interp));
+	CHECK(walk.ts_thread_id_off, offsetof(PyThreadState, thread_id));
+#if PY_VERSION_HEX >= 0x030b0000
+	CHECK(walk.interp_threads_off, offsetof(PyInterpreterState, threads.head));
+	CHECK(walk.ts_native_id_off, offsetof(PyThreadState, native_thread_id));
+	CHECK(walk.ts_chunk_off, offsetof(PyThreadState, datastack_chunk));
+	CHECK(walk.ts_read_bytes, FIELD_END(PyThreadState, datastack_chunk));
+#else
+	CHECK(walk.interp_threads_off, offsetof(PyInterpreterState, tstate_head));
+	CHECK(walk.ts_native_id_off, KRAIT_NO_OFF);
+	CHECK(walk.ts_chunk_off, KRAIT_NO_OFF);
+	CHECK(walk.ts_read_bytes, FIELD_END(PyThreadState, thread_id));
+#endif
+#if PY_VERSION_HEX >= 0x030d0000
+	CHECK(walk.ts_frame_off, offsetof(PyThreadState, current_frame));
+	CHECK(walk.ts_cframe_frame_off, KRAIT_NO_OFF);
+#elif PY_VERSION_HEX >= 0x030b0000
+	CHECK(walk.ts_frame_off, offsetof(PyThreadState, cframe));
+	CHECK(walk.ts_cframe_frame_off, offsetof(_PyCFrame, current_frame));
+#else
+	CHECK(walk.ts_frame_off, offsetof(PyThreadState, frame));
+	CHECK(walk.ts_cframe_frame_off, KRAIT_NO_OFF);
+#endif
+}
+
+#if PY_VERSION_HEX >= 0x030d0000
+#define FRAME _PyInterpreterFrame
+#define FRAME_CODE f_executable
+#define FRAME_BACK previous
+#define FRAME_INSTR instr_ptr
+#elif PY_VERSION_HEX >= 0x030b0000
+#define FRAME _PyInterpreterFrame
+#define FRAME_CODE f_code
+#define FRAME_BACK previous
+#define FRAME_INSTR prev_instr
+#else
+#define FRAME PyFrameObject
+#define FRAME_CODE f_code
+#define FRAME_BACK f_back
+#define FRAME_INSTR f_lasti
+#endif
+
+/* The first owner that is a shim. */
+#if PY_VERSION_HEX >= 0x030e0000
+#define SHIM_OWNER FRAME_OWNED_BY_INTERPRETER
+#elif PY_VERSION_HEX >= 0x030c0000
+#define SHIM_OWNER FRAME_OWNED_BY_CSTACK
+#else
+#define SHIM_OWNER 255
+#endif
+
+static void check_frames(const struct py_layout *l)
+{
+	unsigned long first = offsetof(FRAME, FRAME_CODE), end = FIELD_END(FRAME, FRAME_INSTR);
+
+	if (offsetof(FRAME, FRAME_BACK) < first)
+		first = offsetof(FRAME, FRAME_BACK);
+	CHECK(walk.fr_code_off, offsetof(FRAME, FRAME_CODE));
+	CHECK(walk.fr_prev_off, offsetof(FRAME, FRAME_BACK));
+	CHECK(walk.fr_instr_off, offsetof(FRAME, FRAME_INSTR));
+#if PY_VERSION_HEX >= 0x030b0000
+	end = FIELD_END(FRAME, owner);
+	CHECK(walk.fr_owner_off, offsetof(FRAME, owner));
+#else
+	CHECK(walk.fr_owner_off, KRAIT_NO_OFF);
+#endif
+	CHECK(walk.shim_owner, SHIM_OWNER);
+	CHECK(walk.fr_first_off, first);
+	CHECK(walk.fr_read_bytes, end - first);
+}
+
+static void check_codes(const struct py_layout *l)
+{
+	CHECK(walk.co_first_line_off, offsetof(PyCodeObject, co_firstlineno));
+	CHECK(walk.co_name_off, offsetof(PyCodeObject, co_name));
+	CHECK(walk.co_file_off, offsetof(PyCodeObject, co_filename));
+#if PY_VERSION_HEX >= 0x030b0000
+	CHECK(walk.co_qualname_off, offsetof(PyCodeObject, co_qualname));
+	CHECK(walk.co_bytecode_off, offsetof(PyCodeObject, co_code_adaptive));
+#else
+	CHECK(walk.co_qualname_off, KRAIT_NO_OFF);
+	CHECK(walk.co_bytecode_off, KRAIT_NO_OFF);
+#endif
+#if PY_VERSION_HEX >= 0x030a0000
+	CHECK(walk.co_lines_off, offsetof(PyCodeObject, co_linetable));
+	CHECK(walk.co_read_bytes, FIELD_END(PyCodeObject, co_linetable));
+#else
+	CHECK(walk.co_lines_off, offsetof(PyCodeObject, co_lnotab));
+	CHECK(walk.co_read_bytes, FIELD_END(PyCodeObject, co_lnotab));
+#endif
+}
+
+static void check_objects(const struct py_layout *l)
+{
+	CHECK(tp_name_off, offsetof(PyTypeObject, tp_name));
+	CHECK(walk.ob_type_off, offsetof(PyObject, ob_type));
+	CHECK(walk.str_state_off, offsetof(PyASCIIObject, state));
+	CHECK(walk.str_length_off, offsetof(PyASCIIObject, length));
+	CHECK(walk.str_ascii_bytes, sizeof(PyASCIIObject));
+	CHECK(walk.str_compact_bytes, sizeof(PyCompactUnicodeObject));
+	CHECK(walk.bytes_size_off, offsetof(PyVarObject, ob_size));
+	CHECK(walk.bytes_data_off, offsetof(PyBytesObject, ob_sval));
+}
+
+int main(void)
+{
+	const struct py_layout *l = find_layout();
+
+	if (!l) {
+		printf("layouts: %s: no layout\n", PY_VERSION);
+		return 1;
+	}
+	check_threads(l);
+	check_frames(l);
+	check_codes(l);
+	check_objects(l);
+	if (!difference_cnt)
+		printf("layouts: %s: %d fields agree\n", PY_VERSION, field_cnt);
+	return difference_cnt != 0;
+}

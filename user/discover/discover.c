@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Judging a process: is it a Python, which one, and where is what the walker needs.
+ *
+ * A process is a Python because a CPython runtime is mapped into it, whatever its program is
+ * called: python3, uwsgi, a game that embeds one. So each file that is mapped with executable code
+ * is asked (elf.h) for the symbol _PyRuntime or the section .PyRuntime. The answer is cached per
+ * file, so on a host whose processes share their libraries a look costs reading maps and one fstat
+ * per library.
+ *
+ * The version decides the structure. 3.13 and later describe themselves in the target's memory
+ * (debug_offsets.h); 3.8 to 3.12 have a row in a table (layout.h), chosen by Py_Version (3.11 on)
+ * or by which symbols exist (before). Either way the layout is a claim made by a file or by a
+ * process, and prove.h holds it against the running interpreter before a target is READY.
+ *
+ * The verdicts that are not final: STARTING (nothing initialised yet, or every attempt met a race)
+ * and NOT_PYTHON (a program may load Python later) want another look; UNSUPPORTED and READY hold
+ * until exec.
+ *
+ * Limits: a runtime in a file without section headers is not found. A file on a file system whose
+ * server does not answer (FUSE, NFS) can make a look wait.
+ */
+#include "user/discover/discover.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "user/discover/debug_offsets.h"
+#include "user/discover/elf.h"
+#include "user/discover/layout.h"
+#include "user/discover/memory.h"
+#include "user/discover/procfs.h"
+#include "user/discover/prove.h"
+#include "user/discover/pyversion.h"
+
+struct discover {
+	struct elf_cache *files;
+};
+
+/* One look: what is open, and the verdict in the making. */
+struct look {
+	struct discover *d;
+	struct procfs proc;
+	struct memory mem;
+	uint64_t exe_inode;
+	struct target *out;
+};
+
+/*
+ * A look that takes longer than this leaves the rest of the files for the next one; what it read is
+ * remembered. Only a process made to be slow to look at has so much that is new.
+ */
+#define LOOK_MAX_NS 500000000
+
+struct discover *discover_new(void)
+{
+	struct discover *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->files = elf_cache_new();
+	if (!d->files) {
+		free(d);
+		return NULL;
+	}
+	return d;
+}
+
+void discover_free(struct discover *d)
+{
+	if (!d)
+		return;
+	elf_cache_free(d->files);
+	free(d);
+}
+
+/* ---- Verdicts ---- */
+
+__attribute__((format(printf, 3, 4))) static void
+set_verdict(struct target *out, enum target_state state, const char *why, ...)
+{
+	va_list ap;
+
+	out->state = state;
+	va_start(ap, why);
+	vsnprintf(out->why, sizeof(out->why), why, ap);
+	va_end(ap);
+}
+
+/* Whatever /proc refused: the process is gone, or may not be read, or we are out of something. */
+static int set_trouble(struct target *out, int err, const char *what)
+{
+	switch (-err) {
+	case ENOENT:
+	case ESRCH:
+		set_verdict(out, TARGET_GONE, "the process has ended");
+		return 0;
+	case EACCES:
+	case EPERM:
+		set_verdict(out, TARGET_FORBIDDEN, "its %s may not be read: %s", what,
+			    geteuid() ? "run krait as root" : "krait needs CAP_SYS_PTRACE over it");
+		return 0;
+	default:
+		return err;
+	}
+}
+
+static void set_unsupported_version(struct target *out, int major, int minor)
+{
+	if (minor < 0)
+		set_verdict(out, TARGET_UNSUPPORTED, "CPython %d: krait reads " LAYOUT_VERSIONS,
+			    major);
+	else
+		set_verdict(out, TARGET_UNSUPPORTED, "CPython %d.%d: krait reads " LAYOUT_VERSIONS,
+			    major, minor);
+}
+
+/* ---- A runtime: its version, its layout, its proof ---- */
+
+/* What a file that is a Python says, and where it lies in the process. */
+struct found {
+	const struct elf_info *info;
+	uint64_t bias; /* to add to the addresses in info */
+};
+
+static uint64_t runtime_addr(const struct found *f)
+{
+	return f->info->runtime_addr + f->bias;
+}
+
+/*
+ * The version, from what is closest to the interpreter: its debug offsets, else Py_Version, else
+ * the symbols and strings of the file. 0 if nothing tells.
+ */
+static uint32_t find_version(const struct look *l, const struct found *f, bool *has_offsets)
+{
+	char head[DEBUG_OFFSETS_HEAD_BYTES];
+	uint64_t hex;
+
+	*has_offsets = false;
+	if (!memory_read(&l->mem, runtime_addr(f), head, sizeof(head))) {
+		uint32_t version = debug_offsets_version(head);
+
+		*has_offsets = version != 0;
+		if (version)
+			return version;
+	}
+	if (f->info->version_addr &&
+	    !memory_read_u64(&l->mem, f->info->version_addr + f->bias, &hex))
+		return hex <= UINT32_MAX ? hex : 0;
+	return pyversion_hex(f->info->major, f->info->minor, f->info->micro);
+}
+
+/* 0 with *out set, or -ENOTSUP with the verdict set. */
+static int find_layout(const struct look *l, const struct found *f, struct py_layout *out)
+{
+	const struct py_layout *row;
+	char bytes[DEBUG_OFFSETS_BYTES];
+	const char *why;
+	bool has_offsets;
+	uint32_t version = find_version(l, f, &has_offsets);
+	unsigned int major = pyversion_major(version), minor = pyversion_minor(version);
+
+	l->out->py_version = version;
+	if (!version) {
+		set_verdict(l->out, TARGET_UNSUPPORTED, "a CPython whose version can't be found");
+		return -ENOTSUP;
+	}
+	if (major != 3 || minor < LAYOUT_MINOR_MIN || minor > LAYOUT_MINOR_MAX) {
+		set_unsupported_version(l->out, major, minor);
+		return -ENOTSUP;
+	}
+	row = layout_of_minor(minor);
+	if (row) {
+		*out = *row;
+		return 0;
+	}
+	if (!has_offsets || memory_read(&l->mem, runtime_addr(f), bytes, sizeof(bytes))) {
+		set_verdict(l->out, TARGET_STARTING, "its debug offsets can't be read yet");
+		return -ENOTSUP;
+	}
+	if (debug_offsets_parse(bytes, out, &why)) {
+		set_verdict(l->out, TARGET_UNSUPPORTED, "CPython 3.%u: %s", minor, why);
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
+static void judge_runtime(const struct look *l, const struct found *f)
+{
+	struct target *out = l->out;
+	struct py_layout layout;
+	struct prove_args args;
+	const char *why;
+
+	if (find_layout(l, f, &layout))
+		return;
+	args = (struct prove_args){.mem = &l->mem,
+				   .proc = &l->proc,
+				   .layout = &layout,
+				   .runtime_addr = runtime_addr(f)};
+	if (f->info->code_type_addr)
+		args.code_type_addr = f->info->code_type_addr + f->bias;
+	switch (prove(&args, &out->code_type_addr, &why)) {
+	case PROOF_GOOD:
+		out->state = TARGET_READY;
+		out->why[0] = 0;
+		break;
+	case PROOF_NOT_YET:
+		set_verdict(out, TARGET_STARTING, "%s", why);
+		break;
+	case PROOF_WRONG:
+		set_verdict(out, TARGET_UNSUPPORTED,
+			    "CPython 3.%u, but %s (a debug or patched build?)",
+			    pyversion_minor(out->py_version), why);
+		break;
+	}
+	out->runtime_addr = runtime_addr(f);
+	out->interp_head_addr = runtime_addr(f) + layout.interp_head_off;
+	out->layout = layout.walk;
+}
+
+/* ---- A module: is it a Python ---- */
+
+static void judge_python(const struct look *l, const struct found *f)
+{
+	const struct elf_info *info = f->info;
+	struct target *out = l->out;
+
+	out->py_version = pyversion_hex(info->major, info->minor, info->micro);
+	switch (info->kind) {
+	case ELF_RUNTIME:
+		judge_runtime(l, f);
+		break;
+	case ELF_OLD_CPYTHON:
+		set_unsupported_version(out, info->major, info->minor);
+		break;
+	case ELF_PYPY:
+		set_verdict(out, TARGET_UNSUPPORTED, "PyPy: krait reads CPython " LAYOUT_VERSIONS);
+		break;
+	case ELF_FOREIGN:
+		set_verdict(out, TARGET_UNSUPPORTED,
+			    "a Python built for another processor or for 32 bits");
+		break;
+	case ELF_NO_PYTHON:
+		break;
+	}
+}
+
+static void set_how(struct target *out, const struct elf_info *info, const struct module *m)
+{
+	const char *what = "_PyRuntime";
+
+	if (info->kind == ELF_OLD_CPYTHON)
+		what = "_PyThreadState_Current";
+	else if (info->kind == ELF_PYPY)
+		what = "pypy_execute_source";
+	else if (info->is_by_section)
+		what = ".PyRuntime";
+	snprintf(out->how, sizeof(out->how), "%s in %.36s", what, m->name);
+}
+
+/*
+ * The load bias: the kernel and ld.so map the first PT_LOAD, rounded down to a page, at the lowest
+ * address of the module.
+ */
+static bool find_bias(const struct module *m, const struct elf_info *info, uint64_t *bias)
+{
+	uint64_t page_mask = ~((uint64_t)sysconf(_SC_PAGESIZE) - 1);
+
+	*bias = m->start - (info->load_addr & page_mask);
+	return (info->load_offset & page_mask) == m->offset;
+}
+
+/* Opens the module's file; without the right to map_files (CAP_SYS_ADMIN or
+ * CAP_CHECKPOINT_RESTORE), the program itself can still be had by exe. */
+static int open_module(const struct look *l, const struct module *m)
+{
+	int fd = procfs_open_module(&l->proc, m);
+
+	if ((fd == -EPERM || fd == -EACCES) && m->inode == l->exe_inode) {
+		fd = openat(l->proc.dir_fd, "exe", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		return fd < 0 ? -errno : fd;
+	}
+	return fd;
+}
+
+/* Two runtimes in one process (a program that embeds another one): the more hopeful verdict. */
+static bool is_better(const struct target *now, const struct target *before)
+{
+	return now->state == TARGET_READY || before->state == TARGET_NOT_PYTHON ||
+	       (now->state == TARGET_STARTING && before->state == TARGET_UNSUPPORTED);
+}
+
+/* An error of ours; any other is the file's: gone, on a server that fails, no regular file. */
+static bool is_own_trouble(int err)
+{
+	return err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+}
+
+/*
+ * Judges one module; the verdict may stay as it is. is_program: it is what the process runs. 0,
+ * -EACCES when its file may not be opened, or trouble of our own.
+ */
+static int look_at_module(const struct look *l, const struct module *m, bool is_program)
+{
+	struct target verdict = *l->out;
+	struct look sub = *l;
+	struct found f;
+	int fd, err;
+
+	fd = open_module(l, m);
+	if (fd == -EPERM || fd == -EACCES)
+		return -EACCES;
+	if (fd < 0)
+		return is_own_trouble(fd) ? fd : 0;
+	err = elf_cache_look(l->d->files, fd, is_program, &f.info);
+	close(fd);
+	if (err)
+		return is_own_trouble(err) ? err : 0;
+	if (f.info->kind == ELF_NO_PYTHON || !find_bias(m, f.info, &f.bias))
+		return 0;
+	sub.out = &verdict;
+	set_how(&verdict, f.info, m);
+	judge_python(&sub, &f);
+	if (is_better(&verdict, l->out))
+		*l->out = verdict;
+	return 0;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static int look_at_modules(struct look *l, const struct modules *mods)
+{
+	uint64_t end_ns = now_ns() + LOOK_MAX_NS;
+	bool is_forbidden = false;
+
+	for (size_t i = 0; i < mods->cnt && l->out->state != TARGET_READY; i++) {
+		const struct module *m = &mods->v[i];
+		int err;
+
+		if (now_ns() > end_ns)
+			break;
+		/* On an overlay the inodes may differ; the program is the lowest module then. */
+		err = look_at_module(l, m, m->inode == l->exe_inode || i == 0);
+		if (err == -EACCES)
+			is_forbidden = true;
+		else if (err)
+			return err;
+	}
+	if (l->out->state == TARGET_NOT_PYTHON && is_forbidden)
+		return set_trouble(l->out, -EACCES, "files");
+	return 0;
+}
+
+/* ---- A process ---- */
+
+/* The maps of the process; of another thread if the main one has ended and left the others. */
+static int read_modules(struct look *l, struct modules *mods)
+{
+	int err = procfs_read_modules(&l->proc, mods);
+
+	if (err || mods->has_lines)
+		return err;
+	err = procfs_move_to_live_thread(&l->proc);
+	if (err)
+		return err;
+	modules_release(mods);
+	return procfs_read_modules(&l->proc, mods);
+}
+
+static int look_at_memory(struct look *l)
+{
+	struct modules mods;
+	struct stat st;
+	int err;
+
+	err = read_modules(l, &mods);
+	if (err)
+		return set_trouble(l->out, err, "memory map");
+	if (!fstatat(l->proc.dir_fd, "exe", &st, 0))
+		l->exe_inode = st.st_ino;
+	err = memory_init(&l->mem, l->proc.dir_fd);
+	if (err)
+		err = set_trouble(l->out, err, "memory");
+	else
+		err = look_at_modules(l, &mods);
+	memory_release(&l->mem);
+	modules_release(&mods);
+	return err;
+}
+
+int discover_look(struct discover *d, pid_t pid, struct target *out)
+{
+	struct look l = {.d = d, .out = out, .mem = {.fd = -1}};
+	struct procfs_stat st;
+	int err;
+
+	memset(out, 0, sizeof(*out));
+	out->pid = pid;
+	out->state = TARGET_NOT_PYTHON;
+	err = procfs_open(&l.proc, pid);
+	if (err)
+		return set_trouble(out, err, "/proc entry");
+	err = procfs_read_stat(&l.proc, &st);
+	if (err) {
+		err = set_trouble(out, err, "/proc entry");
+	} else {
+		memcpy(out->comm, st.comm, sizeof(out->comm));
+		out->thread_cnt = st.thread_cnt;
+		if (st.is_kthread)
+			out->state = TARGET_KERNEL;
+		else
+			err = look_at_memory(&l);
+	}
+	procfs_close(&l.proc);
+	return err;
+}
+
+/* ---- All processes ---- */
+
+int discover_each_pid(int (*fn)(pid_t pid, void *arg), void *arg)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *de;
+	int ret = 0;
+
+	if (!dir)
+		return -errno;
+	/* The kernel lists them in ascending order: fs/proc/base.c, proc_pid_readdir. */
+	while (!ret && (de = readdir(dir))) {
+		if (isdigit((unsigned char)de->d_name[0]))
+			ret = fn(atoi(de->d_name), arg);
+	}
+	closedir(dir);
+	return ret;
+}
+
+ssize_t discover_cmdline(pid_t pid, char *buf, size_t cap)
+{
+	char path[48];
+	size_t len = 0;
+	ssize_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while (len < cap && (n = read(fd, buf + len, cap - len)) > 0)
+		len += n;
+	if (n < 0)
+		n = -errno;
+	close(fd);
+	return n < 0 ? n : (ssize_t)len;
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reading ELF files with libelf, by pread only: a mapped file that is cut short while one reads it
+ * is a SIGBUS, a short read is an error.
+ *
+ * libelf checks sizes against the size of the file, but a sparse file is as large as its owner
+ * likes; so whatever is going to be held in memory is capped first, here.
+ *
+ * Which symbols tell what, checked with nm on the releases 2.7.18 to 3.15.2:
+ *   _PyRuntime              3.7 and later
+ *   Py_RunMain              3.8 and later
+ *   PyFrame_GetCode         3.9 and later
+ *   PyIter_Send             3.10 and later
+ *   Py_Version              3.11 and later, and holds PY_VERSION_HEX
+ *   _PyThreadState_Current  2.x and 3.6 and older
+ *   PyString_Type           2.x
+ *   pypy_execute_source     PyPy (doc.pypy.org, "Embedding PyPy")
+ */
+#include "user/discover/elf.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <gelf.h>
+#include <libelf.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "user/discover/pyversion.h"
+
+#define NAMES_MAX_BYTES (256u << 10) /* of the section names */
+#define STRTAB_MAX_BYTES (32u << 20) /* of symbol names; a large C++ library has 20 MB */
+#define SYMTAB_MAX_BYTES (32u << 20) /* of symbols */
+#define RODATA_MAX_BYTES (32u << 20) /* searched for the version; CPython's is 2 to 5 MB */
+
+#if defined(__x86_64__)
+#define HOST_MACHINE EM_X86_64
+#elif defined(__aarch64__)
+#define HOST_MACHINE EM_AARCH64
+#else
+#error "krait knows x86-64 and arm64"
+#endif
+
+/* Symbols looked for, and what was found. */
+enum sym {
+	SYM_RUNTIME,
+	SYM_CODE_TYPE,
+	SYM_VERSION,
+	SYM_RUN_MAIN,
+	SYM_GET_CODE,
+	SYM_ITER_SEND,
+	SYM_OLD_CURRENT,
+	SYM_PY2_STRING,
+	SYM_PYPY,
+	SYM_CNT,
+};
+
+static const char *const sym_names[SYM_CNT] = {
+	[SYM_RUNTIME] = "_PyRuntime",
+	[SYM_CODE_TYPE] = "PyCode_Type",
+	[SYM_VERSION] = "Py_Version",
+	[SYM_RUN_MAIN] = "Py_RunMain",
+	[SYM_GET_CODE] = "PyFrame_GetCode",
+	[SYM_ITER_SEND] = "PyIter_Send",
+	[SYM_OLD_CURRENT] = "_PyThreadState_Current",
+	[SYM_PY2_STRING] = "PyString_Type",
+	[SYM_PYPY] = "pypy_execute_source",
+};
+
+struct file {
+	Elf *elf;
+	bool is_foreign; /* not this machine's processor or word size */
+	Elf_Scn *dynsym, *symtab, *rodata;
+	uint64_t pyruntime_addr; /* of the section; 0: there is none */
+	uint64_t syms[SYM_CNT];	 /* st_value; 0: not defined */
+};
+
+/*
+ * libelf allocates per section before it has seen one, and believes the extended count (section 0's
+ * sh_size, gABI "e_shnum") as far as the file is long. No Python has 65,280 sections.
+ */
+static bool has_sane_header(int fd)
+{
+	Elf64_Ehdr h;
+	uint16_t shnum;
+
+	if (pread(fd, &h, sizeof(h), 0) != sizeof(h) || memcmp(h.e_ident, ELFMAG, SELFMAG))
+		return false;
+	if (h.e_ident[EI_CLASS] == ELFCLASS64)
+		shnum = h.e_shnum;
+	else if (h.e_ident[EI_CLASS] == ELFCLASS32)
+		shnum = ((const Elf32_Ehdr *)&h)->e_shnum;
+	else
+		return false;
+	return shnum != 0;
+}
+
+static Elf_Data *section_data(Elf_Scn *scn, uint64_t max_bytes)
+{
+	GElf_Shdr sh;
+
+	if (!scn || !gelf_getshdr(scn, &sh) || sh.sh_type == SHT_NOBITS || sh.sh_size > max_bytes)
+		return NULL;
+	return elf_getdata(scn, NULL);
+}
+
+static bool find_sections(struct file *f)
+{
+	Elf_Scn *scn = NULL;
+	GElf_Shdr sh;
+	size_t names_idx;
+
+	if (elf_getshdrstrndx(f->elf, &names_idx) ||
+	    !section_data(elf_getscn(f->elf, names_idx), NAMES_MAX_BYTES))
+		return false;
+	while ((scn = elf_nextscn(f->elf, scn))) {
+		const char *name;
+
+		if (!gelf_getshdr(scn, &sh))
+			return false;
+		if (sh.sh_type == SHT_DYNSYM)
+			f->dynsym = scn;
+		else if (sh.sh_type == SHT_SYMTAB)
+			f->symtab = scn;
+		name = elf_strptr(f->elf, names_idx, sh.sh_name);
+		if (!name)
+			continue;
+		/* Python/pylifecycle.c: section(".PyRuntime") on _PyRuntime, since 3.10. */
+		if (!strcmp(name, ".PyRuntime") && sh.sh_addr)
+			f->pyruntime_addr = sh.sh_addr;
+		else if (!strcmp(name, ".rodata"))
+			f->rodata = scn;
+	}
+	return true;
+}
+
+static int sym_of_name(const char *name)
+{
+	/* All start so; most of a library's symbols do not. */
+	if (name[0] != 'P' && name[0] != '_' && name[0] != 'p')
+		return -1;
+	for (int i = 0; i < SYM_CNT; i++) {
+		if (!strcmp(name, sym_names[i]))
+			return i;
+	}
+	return -1;
+}
+
+/* A look at the names alone, since most files have none of them: much cheaper than each symbol. */
+static bool has_any_name(const Elf_Data *names)
+{
+	static const enum sym telling[] = {SYM_RUNTIME, SYM_OLD_CURRENT, SYM_PYPY};
+
+	for (size_t i = 0; i < sizeof(telling) / sizeof(telling[0]); i++) {
+		const char *name = sym_names[telling[i]];
+
+		if (memmem(names->d_buf, names->d_size, name, strlen(name) + 1))
+			return true;
+	}
+	return false;
+}
+
+static void read_symbols(struct file *f, Elf_Scn *scn)
+{
+	Elf_Data *syms, *names;
+	GElf_Shdr sh;
+	GElf_Sym sym;
+
+	if (!scn || !gelf_getshdr(scn, &sh))
+		return;
+	names = section_data(elf_getscn(f->elf, sh.sh_link), STRTAB_MAX_BYTES);
+	if (!names || !names->d_buf || (!f->pyruntime_addr && !has_any_name(names)))
+		return;
+	syms = section_data(scn, SYMTAB_MAX_BYTES);
+	for (int i = 1; syms && gelf_getsym(syms, i, &sym); i++) {
+		const char *name;
+		int which;
+
+		if (sym.st_shndx == SHN_UNDEF || !sym.st_value)
+			continue;
+		/* NULL for a name that does not start, or does not end, within the section. */
+		name = elf_strptr(f->elf, sh.sh_link, sym.st_name);
+		which = name ? sym_of_name(name) : -1;
+		if (which >= 0 && !f->syms[which])
+			f->syms[which] = sym.st_value;
+	}
+}
+
+static bool read_first_load(struct file *f, struct elf_info *out)
+{
+	size_t cnt;
+	GElf_Phdr ph;
+
+	if (elf_getphdrnum(f->elf, &cnt))
+		return false;
+	/* The gABI has PT_LOADs in ascending order of address. */
+	for (size_t i = 0; i < cnt && i < PN_XNUM; i++) {
+		if (!gelf_getphdr(f->elf, i, &ph))
+			return false;
+		if (ph.p_type != PT_LOAD)
+			continue;
+		out->load_addr = ph.p_vaddr;
+		out->load_offset = ph.p_offset;
+		return true;
+	}
+	return false;
+}
+
+/* The minor version that the symbols tell, for a file that has _PyRuntime among them; else -1. */
+static int minor_by_symbols(const struct file *f)
+{
+	if (!f->syms[SYM_RUNTIME] || f->syms[SYM_VERSION])
+		return -1; /* Py_Version tells exactly, in memory */
+	if (f->syms[SYM_ITER_SEND])
+		return 10;
+	if (f->syms[SYM_GET_CODE])
+		return 9;
+	return f->syms[SYM_RUN_MAIN] ? 8 : 7;
+}
+
+/* The rest of the version is in a string of .rodata only ("3.10.13", PY_VERSION). */
+static void read_version_string(const struct file *f, struct elf_info *out)
+{
+	Elf_Data *data = section_data(f->rodata, RODATA_MAX_BYTES);
+
+	if (data && data->d_buf)
+		pyversion_find(data->d_buf, data->d_size, &out->major, &out->minor, &out->micro);
+}
+
+static void judge(const struct file *f, struct elf_info *out)
+{
+	if (f->syms[SYM_PYPY]) {
+		out->kind = ELF_PYPY;
+	} else if (f->syms[SYM_RUNTIME] || f->pyruntime_addr) {
+		out->kind = ELF_RUNTIME;
+		out->is_by_section = !f->syms[SYM_RUNTIME];
+		out->runtime_addr = out->is_by_section ? f->pyruntime_addr : f->syms[SYM_RUNTIME];
+		out->code_type_addr = f->syms[SYM_CODE_TYPE];
+		out->version_addr = f->syms[SYM_VERSION];
+		out->major = 3;
+		out->minor = minor_by_symbols(f);
+	} else if (f->syms[SYM_OLD_CURRENT]) {
+		out->kind = ELF_OLD_CPYTHON;
+		out->major = f->syms[SYM_PY2_STRING] ? 2 : 3;
+	} else {
+		return;
+	}
+	if (!out->version_addr)
+		read_version_string(f, out);
+	if (f->is_foreign)
+		out->kind = ELF_FOREIGN;
+}
+
+static void read_file(struct file *f, bool want_symtab, struct elf_info *out)
+{
+	GElf_Ehdr eh;
+
+	if (elf_kind(f->elf) != ELF_K_ELF || !gelf_getehdr(f->elf, &eh))
+		return;
+	f->is_foreign = eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_machine != HOST_MACHINE;
+	if (!find_sections(f) || !read_first_load(f, out))
+		return;
+	read_symbols(f, f->dynsym);
+	/* .symtab is large; only a file that is a Python or may hide one there is worth it. */
+	if (!f->syms[SYM_RUNTIME] && (want_symtab || f->pyruntime_addr))
+		read_symbols(f, f->symtab);
+	judge(f, out);
+}
+
+int elf_read(int fd, bool want_symtab, struct elf_info *out)
+{
+	struct file f = {};
+
+	memset(out, 0, sizeof(*out));
+	out->major = out->minor = out->micro = -1;
+	if (!has_sane_header(fd) || elf_version(EV_CURRENT) == EV_NONE)
+		return 0;
+	f.elf = elf_begin(fd, ELF_C_READ, NULL);
+	if (!f.elf)
+		return elf_errno() == 0 ? -ENOMEM : 0;
+	read_file(&f, want_symtab, out);
+	elf_end(f.elf);
+	return 0;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What one ELF file says about being a Python: symbols, section, version. Files are hostile input.
+ *
+ * A runtime is recognised by its symbols and by the .PyRuntime section (CPython 3.10 and later),
+ * never by the file's name. Results, negative ones too, are cached by (device, inode, mtime, size).
+ */
+#ifndef KRAIT_DISCOVER_ELF_H
+#define KRAIT_DISCOVER_ELF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum elf_kind {
+	ELF_NO_PYTHON,
+	ELF_RUNTIME,	 /* holds _PyRuntime: CPython 3.7 and later */
+	ELF_OLD_CPYTHON, /* 2.x, or 3.6 and older */
+	ELF_PYPY,
+	ELF_FOREIGN, /* a Python for another processor or word size */
+};
+
+struct elf_info {
+	enum elf_kind kind;
+	bool is_by_section; /* found by .PyRuntime, there was no symbol */
+	int major, minor;   /* as far as symbols and strings tell; -1: not known */
+	int micro;	    /* -1: not known */
+	/* Addresses as linked; 0: not there. */
+	uint64_t runtime_addr;
+	uint64_t code_type_addr;
+	uint64_t version_addr; /* Py_Version, an unsigned long; 3.11 and later */
+	/* The first PT_LOAD, for the load bias. */
+	uint64_t load_addr;
+	uint64_t load_offset;
+};
+
+/*
+ * Reads the file behind fd (not closed). want_symtab: also look at .symtab where .dynsym does not
+ * tell (the main executable). 0 with *out filled, ELF_NO_PYTHON for anything that is no readable
+ * ELF file; -errno for trouble of our own.
+ */
+int elf_read(int fd, bool want_symtab, struct elf_info *out);
+
+struct elf_cache;
+
+/* NULL with errno set if there is no memory. */
+struct elf_cache *elf_cache_new(void);
+void elf_cache_free(struct elf_cache *c);
+/* As elf_read, remembered. *out is borrowed until the next call. -EACCES: no regular file. */
+int elf_cache_look(struct elf_cache *c, int fd, bool want_symtab, const struct elf_info **out);
+
+#endif

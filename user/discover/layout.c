@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The offsets of CPython 3.8 to 3.12, LP64.
+ *
+ * Source of each row: the headers of the release named in it, under Include/:
+ *   3.8   internal/pycore_pystate.h (_PyRuntimeState, struct _is), cpython/pystate.h (struct _ts),
+ *         frameobject.h, code.h
+ *   3.9   internal/pycore_runtime.h, internal/pycore_interp.h, cpython/{pystate,frameobject,code}.h
+ *   3.10  the same files
+ *   3.11  also internal/pycore_frame.h (_PyInterpreterFrame); _PyCFrame is in cpython/pystate.h
+ *   3.12  the same files
+ * and for all: object.h, cpython/{object,unicodeobject,bytesobject}.h. Within a minor version these
+ * structs have kept their layout in every final release that tests/layouts was run against.
+ */
+#include "user/discover/layout.h"
+
+#include <stddef.h>
+
+/* PyObject and PyVarObject, object.h: the same in every version without Py_TRACE_REFS. */
+#define OBJECT_FIELDS .ob_type_off = 8, .bytes_size_off = 16, .bytes_data_off = 32
+/* PyASCIIObject, PyCompactUnicodeObject: unicodeobject.h. 3.12 dropped wstr and wstr_length. */
+#define STR_FIELDS_WSTR                                                                            \
+	.str_length_off = 16, .str_state_off = 32, .str_kind_shift = 2, .str_ascii_bytes = 48,     \
+	.str_compact_bytes = 72
+#define STR_FIELDS                                                                                 \
+	.str_length_off = 16, .str_state_off = 32, .str_kind_shift = 2, .str_ascii_bytes = 40,     \
+	.str_compact_bytes = 56
+/* struct _ts: the list links come first since 3.4. */
+#define THREAD_LINKS .ts_prev_off = 0, .ts_next_off = 8, .ts_interp_off = 16
+/* PyCodeObject up to 3.10: code.h, cpython/code.h. co_lnotab, in 3.10 co_linetable, is at 120. */
+#define CODE_FIELDS_LNOTAB                                                                         \
+	.co_first_line_off = 40, .co_file_off = 104, .co_name_off = 112, .co_lines_off = 120,      \
+	.co_qualname_off = KRAIT_NO_OFF, .co_bytecode_off = KRAIT_NO_OFF
+/* What versions with frames on the heap do not have: PyFrameObject, frameobject.h. */
+#define HEAP_FRAMES                                                                                \
+	.ts_native_id_off = KRAIT_NO_OFF, .ts_frame_off = 24, .ts_cframe_frame_off = KRAIT_NO_OFF, \
+	.ts_chunk_off = KRAIT_NO_OFF, .fr_prev_off = 24, .fr_code_off = 32,                        \
+	.fr_owner_off = KRAIT_NO_OFF, .shim_owner = 255
+
+static const struct py_layout layouts[] = {
+	[8] = {.walk = {.interp_next_off = 0,
+			.interp_threads_off = 8,
+			THREAD_LINKS,
+			.ts_thread_id_off = 176,
+			.ts_read_bytes = 184,
+			HEAP_FRAMES,
+			.fr_first_off = 24,
+			.fr_instr_off = 104,
+			.fr_read_bytes = 84,
+			.instr_kind = KRAIT_INSTR_LASTI_BYTES,
+			CODE_FIELDS_LNOTAB,
+			.co_read_bytes = 128,
+			.lines_kind = KRAIT_LINES_LNOTAB,
+			OBJECT_FIELDS,
+			STR_FIELDS_WSTR},
+	       .interp_head_off = 32,
+	       .initialized_off = 12,
+	       .tp_name_off = 24},
+	[9] = {.walk = {.interp_next_off = 0,
+			.interp_threads_off = 8,
+			THREAD_LINKS,
+			.ts_thread_id_off = 176,
+			.ts_read_bytes = 184,
+			HEAP_FRAMES,
+			.fr_first_off = 24,
+			.fr_instr_off = 104,
+			.fr_read_bytes = 84,
+			.instr_kind = KRAIT_INSTR_LASTI_BYTES,
+			CODE_FIELDS_LNOTAB,
+			.co_read_bytes = 128,
+			.lines_kind = KRAIT_LINES_LNOTAB,
+			OBJECT_FIELDS,
+			STR_FIELDS_WSTR},
+	       .interp_head_off = 32,
+	       .initialized_off = 12,
+	       .tp_name_off = 24},
+	[10] = {.walk = {.interp_next_off = 0,
+			 .interp_threads_off = 8,
+			 THREAD_LINKS,
+			 .ts_thread_id_off = 176,
+			 .ts_read_bytes = 184,
+			 HEAP_FRAMES,
+			 .fr_first_off = 24,
+			 .fr_instr_off = 96,
+			 .fr_read_bytes = 76,
+			 .instr_kind = KRAIT_INSTR_LASTI_UNITS,
+			 CODE_FIELDS_LNOTAB,
+			 .co_read_bytes = 128,
+			 .lines_kind = KRAIT_LINES_PEP626,
+			 OBJECT_FIELDS,
+			 STR_FIELDS_WSTR},
+		.interp_head_off = 32,
+		.initialized_off = 12,
+		.tp_name_off = 24},
+	[11] = {.walk = {.interp_next_off = 0,
+			 .interp_threads_off = 16,
+			 THREAD_LINKS,
+			 .ts_thread_id_off = 152,
+			 .ts_native_id_off = 160,
+			 .ts_frame_off = 56,
+			 .ts_cframe_frame_off = 8,
+			 .ts_chunk_off = 296,
+			 .ts_read_bytes = 304,
+			 .fr_first_off = 32,
+			 .fr_code_off = 32,
+			 .fr_prev_off = 48,
+			 .fr_instr_off = 56,
+			 .fr_owner_off = 69,
+			 .fr_read_bytes = 38,
+			 .shim_owner = 255, /* 3.11 pushes no shim frames */
+			 .instr_kind = KRAIT_INSTR_PTR,
+			 .co_first_line_off = 72,
+			 .co_file_off = 112,
+			 .co_name_off = 120,
+			 .co_qualname_off = 128,
+			 .co_lines_off = 136,
+			 .co_bytecode_off = 184,
+			 .co_read_bytes = 144,
+			 .lines_kind = KRAIT_LINES_PEP657,
+			 OBJECT_FIELDS,
+			 STR_FIELDS_WSTR},
+		.interp_head_off = 40,
+		.initialized_off = 16,
+		.tp_name_off = 24},
+	[12] = {.walk = {.interp_next_off = 0,
+			 .interp_threads_off = 72,
+			 THREAD_LINKS,
+			 .ts_thread_id_off = 136,
+			 .ts_native_id_off = 144,
+			 .ts_frame_off = 56,
+			 .ts_cframe_frame_off = 0,
+			 .ts_chunk_off = 232,
+			 .ts_read_bytes = 240,
+			 .fr_first_off = 0,
+			 .fr_code_off = 0,
+			 .fr_prev_off = 8,
+			 .fr_instr_off = 56,
+			 .fr_owner_off = 70,
+			 .fr_read_bytes = 71,
+			 .shim_owner = 3, /* FRAME_OWNED_BY_CSTACK, pycore_frame.h */
+			 .instr_kind = KRAIT_INSTR_PTR,
+			 .co_first_line_off = 68,
+			 .co_file_off = 112,
+			 .co_name_off = 120,
+			 .co_qualname_off = 128,
+			 .co_lines_off = 136,
+			 .co_bytecode_off = 192,
+			 .co_read_bytes = 144,
+			 .lines_kind = KRAIT_LINES_PEP657,
+			 OBJECT_FIELDS,
+			 STR_FIELDS},
+		.interp_head_off = 40,
+		.initialized_off = 16,
+		.tp_name_off = 24},
+};
+
+const struct py_layout *layout_of_minor(unsigned int minor)
+{
+	if (minor < LAYOUT_MINOR_MIN || minor >= sizeof(layouts) / sizeof(layouts[0]))
+		return NULL;
+	return &layouts[minor];
+}
+
+static uint16_t span_end(uint16_t end, uint16_t off, uint16_t bytes)
+{
+	if (off == KRAIT_NO_OFF || off + bytes <= end)
+		return end;
+	return off + bytes;
+}
+
+static uint16_t span_first(uint16_t first, uint16_t off)
+{
+	return off < first ? off : first;
+}
+
+void layout_set_spans(struct krait_layout *walk)
+{
+	uint16_t end;
+
+	end = span_end(0, walk->ts_prev_off, 8);
+	end = span_end(end, walk->ts_next_off, 8);
+	end = span_end(end, walk->ts_interp_off, 8);
+	end = span_end(end, walk->ts_thread_id_off, 8);
+	end = span_end(end, walk->ts_native_id_off, 8);
+	end = span_end(end, walk->ts_frame_off, 8);
+	walk->ts_read_bytes = span_end(end, walk->ts_chunk_off, 8);
+
+	walk->fr_first_off = span_first(walk->fr_code_off, walk->fr_prev_off);
+	walk->fr_first_off = span_first(walk->fr_first_off, walk->fr_instr_off);
+	walk->fr_first_off = span_first(walk->fr_first_off, walk->fr_owner_off);
+	end = span_end(0, walk->fr_code_off, 8);
+	end = span_end(end, walk->fr_prev_off, 8);
+	end = span_end(end, walk->fr_instr_off, walk->instr_kind == KRAIT_INSTR_PTR ? 8 : 4);
+	walk->fr_read_bytes = span_end(end, walk->fr_owner_off, 1) - walk->fr_first_off;
+
+	end = span_end(0, walk->co_first_line_off, 4);
+	end = span_end(end, walk->co_name_off, 8);
+	end = span_end(end, walk->co_qualname_off, 8);
+	end = span_end(end, walk->co_file_off, 8);
+	walk->co_read_bytes = span_end(end, walk->co_lines_off, 8);
+}

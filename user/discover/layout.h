@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The structure of CPython, as data: one row per minor version that publishes no offsets of its own
+ * (3.8 to 3.12). 3.13 and later: debug_offsets.h.
+ *
+ * Every number is what offsetof() says in that version's own headers for LP64; tests/layouts
+ * compiles them again and compares. Debug, trace-refs and free-threaded builds differ: a layout is
+ * a claim, and prove.h tests it on each process.
+ */
+#ifndef KRAIT_DISCOVER_LAYOUT_H
+#define KRAIT_DISCOVER_LAYOUT_H
+
+#include <stdint.h>
+
+#include "bpf/abi.h"
+
+#define LAYOUT_MINOR_MIN 8
+#define LAYOUT_MINOR_MAX 15
+#define LAYOUT_VERSIONS "3.8 to 3.15" /* the two above, for a person */
+
+/* What the walker is told, and what only discovery needs. */
+struct py_layout {
+	struct krait_layout walk;
+	uint32_t interp_head_off; /* _PyRuntimeState.interpreters.head */
+	uint32_t initialized_off; /* _PyRuntimeState.initialized, an int */
+	uint16_t tp_name_off;	  /* PyTypeObject.tp_name */
+};
+
+/* The layout of CPython 3.`minor`, or NULL if no table has it. Static storage. */
+const struct py_layout *layout_of_minor(unsigned int minor);
+
+/* Sets the read_bytes and fr_first_off fields of *walk from its offsets. */
+void layout_set_spans(struct krait_layout *walk);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The proof that a layout fits a running interpreter.
+ *
+ * Nothing that a file says is believed: the interpreter's own lists must close (each thread state
+ * points back to its neighbour and to its interpreter, and names an OS thread that exists), and a
+ * frame must lead to an object whose type is called "code".
+ */
+#ifndef KRAIT_DISCOVER_PROVE_H
+#define KRAIT_DISCOVER_PROVE_H
+
+#include <stdint.h>
+
+#include "user/discover/layout.h"
+#include "user/discover/memory.h"
+#include "user/discover/procfs.h"
+
+enum proof {
+	PROOF_GOOD,
+	PROOF_NOT_YET, /* not initialised, or it changed under our eyes: look again */
+	PROOF_WRONG,   /* an initialised runtime that does not have this structure */
+};
+
+struct prove_args {
+	const struct memory *mem;
+	const struct procfs *proc;
+	const struct py_layout *layout;
+	uint64_t runtime_addr;
+	uint64_t code_type_addr; /* 0: not known, learn it */
+};
+
+/*
+ * Proves, repeating while the answer may be a race: a few milliseconds at most. Sets
+ * *code_type_addr when PROOF_GOOD and *why (static text, a clause) otherwise.
+ */
+enum proof prove(const struct prove_args *args, uint64_t *code_type_addr, const char **why);
+
+#endif

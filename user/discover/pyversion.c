@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "user/discover/pyversion.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#define VERSION_MAX_CHARS 16 /* "3.13.12rc10+" and some */
+
+/* Reads 1 to 3 digits; -1 if there are none or more. */
+static int take_number(const char **p)
+{
+	int n = 0, digits = 0;
+
+	for (; isdigit((unsigned char)**p); (*p)++, digits++) {
+		if (digits == 3)
+			return -1;
+		n = n * 10 + (**p - '0');
+	}
+	return digits ? n : -1;
+}
+
+/* What may follow the numbers: a release level with its serial, "+" for a build between releases.
+ */
+static bool is_release_suffix(const char *p)
+{
+	if (*p == 'a' || *p == 'b')
+		p++;
+	else if (p[0] == 'r' && p[1] == 'c')
+		p += 2;
+	while (isdigit((unsigned char)*p))
+		p++;
+	return *p == 0 || !strcmp(p, "+");
+}
+
+static bool parse_version(const char *p, int *major, int *minor, int *micro)
+{
+	*major = take_number(&p);
+	if (*major < 0 || *p++ != '.')
+		return false;
+	*minor = take_number(&p);
+	if (*minor < 0 || *p++ != '.')
+		return false;
+	*micro = take_number(&p);
+	return *micro >= 0 && is_release_suffix(p);
+}
+
+static bool is_wanted(int wanted, int got)
+{
+	return wanted < 0 || wanted == got;
+}
+
+/* Where a version at the end of the string could start: after the last character of no version. */
+static const char *tail_start(const char *str, const char *nul)
+{
+	const char *at = nul;
+
+	while (at > str && nul - at < VERSION_MAX_CHARS &&
+	       (isalnum((unsigned char)at[-1]) || at[-1] == '.' || at[-1] == '+'))
+		at--;
+	return at;
+}
+
+static bool find(const char *data, size_t len, bool want_tail, int *major, int *minor, int *micro)
+{
+	const char *end = data + len, *at = data, *nul;
+
+	for (; at < end && (nul = memchr(at, 0, end - at)); at = nul + 1) {
+		const char *from = want_tail ? tail_start(at, nul) : at;
+		int a, b, c;
+
+		if (nul - from < 5 || nul - from > VERSION_MAX_CHARS ||
+		    !parse_version(from, &a, &b, &c))
+			continue;
+		/* Other libraries that are linked in have versions too; few are in this range. */
+		if ((a != 2 && a != 3) || b >= 30 || !is_wanted(*major, a) || !is_wanted(*minor, b))
+			continue;
+		*major = a;
+		*minor = b;
+		*micro = c;
+		return true;
+	}
+	return false;
+}
+
+bool pyversion_find(const char *data, size_t len, int *major, int *minor, int *micro)
+{
+	/* The linker lets a string be the tail of another one (-O2, SHF_MERGE), so an interpreter
+	 * whose prefix is ".../versions/3.10.13" has its version there only. */
+	return find(data, len, false, major, minor, micro) ||
+	       find(data, len, true, major, minor, micro);
+}
+
+uint32_t pyversion_hex(int major, int minor, int micro)
+{
+	if (major < 0 || minor < 0)
+		return 0;
+	return (uint32_t)major << 24 | (uint32_t)minor << 16 |
+	       (uint32_t)(micro > 0 ? micro : 0) << 8 | 0xf0;
+}
+
+unsigned int pyversion_major(uint32_t hex)
+{
+	return hex >> 24;
+}
+
+unsigned int pyversion_minor(uint32_t hex)
+{
+	return hex >> 16 & 0xff;
+}

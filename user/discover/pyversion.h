@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* CPython version numbers: in a library's strings, and as PY_VERSION_HEX. */
+#ifndef KRAIT_DISCOVER_PYVERSION_H
+#define KRAIT_DISCOVER_PYVERSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Looks for a string that is a version and nothing else, "3.10.13" or "3.13.0rc2+" between NULs
+ * (PY_VERSION, Include/patchlevel.h); else for one at the end of a string. *major and *minor say
+ * what is wanted, -1 for any; on success all three are set and true is returned.
+ */
+bool pyversion_find(const char *data, size_t len, int *major, int *minor, int *micro);
+
+/* PY_VERSION_HEX of a final release (Include/patchlevel.h); a negative micro counts as 0. */
+uint32_t pyversion_hex(int major, int minor, int micro);
+unsigned int pyversion_major(uint32_t hex);
+unsigned int pyversion_minor(uint32_t hex);
+
+#endif
