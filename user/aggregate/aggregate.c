@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Counting samples.
+ *
+ * Everything that repeats is kept once and known by number: functions, frames, stacks (lists of
+ * frame numbers), processes, threads. A STACK record binds its id to a stack. A sample then costs
+ * one look-up, of the binding, which remembers the counter that it last went to; only when another
+ * thread shares the stack is that counter looked up as well.
+ *
+ * A process is a *life* of a pid: exec and exit end it, so that a pid that is used again, or that
+ * runs another program, gets a root of its own.
+ */
+#include "user/aggregate/aggregate.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "user/base/array.h"
+#include "user/base/index.h"
+#include "user/base/text.h"
+#include "user/drain/records.h"
+#include "user/symbolize/symbolizer.h"
+
+/* An array, how many there are and fit, and the index of its keys. */
+#define TABLE(type)                                                                                \
+	struct {                                                                                   \
+		type *items;                                                                       \
+		uint32_t cnt, cap;                                                                 \
+		struct index index;                                                                \
+	}
+
+struct binding {
+	uint64_t stack_id;
+	uint32_t stack_idx;
+	uint32_t tid;	     /* the thread that the binding's last sample was of */
+	uint32_t sample_idx; /* where it was counted; INDEX_NONE: nowhere yet */
+};
+
+struct aggregate {
+	struct intern *in;
+	struct symbolizer *sym;
+	TABLE(struct profile_function) functions;
+	TABLE(struct profile_frame) frames;
+	TABLE(struct profile_stack) stacks;
+	TABLE(struct profile_process) processes; /* index: of those alive, by pid */
+	TABLE(struct profile_thread) threads;
+	TABLE(struct profile_sample) samples;
+	TABLE(struct binding) bindings;
+	uint32_t *frame_idx;
+	uint32_t frame_idx_cnt, frame_idx_cap;
+	uint64_t total_cnt, samples_unnamed;
+	struct profile_sample *sorted;
+	struct strbuf text;
+	struct profile profile;
+};
+
+/* Appends `value` to the table under `hash`: its number, or INDEX_NONE without memory. */
+#define TABLE_ADD(table, hash, value)                                                              \
+	(array_reserve((void **)&(table)->items, &(table)->cap, (table)->cnt + 1,                  \
+		       sizeof(*(table)->items)) == 0 &&                                            \
+			 index_add(&(table)->index, hash, (table)->cnt) == 0                       \
+		 ? ((table)->items[(table)->cnt] = (value), (table)->cnt++)                        \
+		 : INDEX_NONE)
+
+/* Walks the candidates for `hash` in the table's index. */
+#define TABLE_EACH(it, table, hash)                                                                \
+	for (struct index_iter it = index_first(&(table)->index, hash); it.num != INDEX_NONE;      \
+	     index_next(&(table)->index, &it))
+
+#define TABLE_RELEASE(table)                                                                       \
+	do {                                                                                       \
+		free((table)->items);                                                              \
+		index_release(&(table)->index);                                                    \
+	} while (0)
+
+struct aggregate *aggregate_new(void)
+{
+	struct aggregate *agg = calloc(1, sizeof(*agg));
+
+	if (!agg)
+		return NULL;
+	agg->in = intern_new();
+	agg->sym = agg->in ? symbolizer_new(agg->in) : NULL;
+	if (!agg->sym) {
+		aggregate_free(agg);
+		errno = ENOMEM;
+		return NULL;
+	}
+	return agg;
+}
+
+void aggregate_free(struct aggregate *agg)
+{
+	if (!agg)
+		return;
+	TABLE_RELEASE(&agg->functions);
+	TABLE_RELEASE(&agg->frames);
+	TABLE_RELEASE(&agg->stacks);
+	TABLE_RELEASE(&agg->processes);
+	TABLE_RELEASE(&agg->threads);
+	TABLE_RELEASE(&agg->samples);
+	TABLE_RELEASE(&agg->bindings);
+	free(agg->frame_idx);
+	free(agg->sorted);
+	strbuf_release(&agg->text);
+	symbolizer_free(agg->sym);
+	intern_free(agg->in);
+	free(agg);
+}
+
+/* ---- Stacks ---- */
+
+static uint32_t function_idx(struct aggregate *agg, const struct symbol *s)
+{
+	struct profile_function fn = {
+		.name = s->name, .file = s->file, .first_line = s->first_line};
+	uint64_t hash =
+		hash_pair((uintptr_t)s->name, (uintptr_t)s->file ^ (uint64_t)s->first_line << 48);
+
+	TABLE_EACH(it, &agg->functions, hash)
+	{
+		const struct profile_function *f = &agg->functions.items[it.num];
+
+		if (f->name == fn.name && f->file == fn.file && f->first_line == fn.first_line)
+			return it.num;
+	}
+	return TABLE_ADD(&agg->functions, hash, fn);
+}
+
+static uint32_t frame_number(struct aggregate *agg, const struct symbol *s)
+{
+	struct profile_frame frame = {.function_idx = function_idx(agg, s), .line = s->line};
+	uint64_t hash = hash_pair(frame.function_idx, (uint32_t)frame.line);
+
+	if (frame.function_idx == INDEX_NONE)
+		return INDEX_NONE;
+	TABLE_EACH(it, &agg->frames, hash)
+	{
+		const struct profile_frame *f = &agg->frames.items[it.num];
+
+		if (f->function_idx == frame.function_idx && f->line == frame.line)
+			return it.num;
+	}
+	return TABLE_ADD(&agg->frames, hash, frame);
+}
+
+/* Appends the record's frames to frame_idx, unregistered as yet. How many, or negative. */
+static int stack_append(struct aggregate *agg, const struct krait_stack_rec *rec)
+{
+	const struct krait_frame *frames = stack_frames(rec);
+	const struct symbol truncated = {.name = intern_str(agg->in, "[truncated]"),
+					 .file = intern_str(agg->in, "")};
+	uint32_t extra = rec->h.flags & KRAIT_STACK_TRUNCATED ? 1 : 0;
+	uint32_t cnt = rec->frame_cnt + extra;
+
+	if (array_reserve((void **)&agg->frame_idx, &agg->frame_idx_cap, agg->frame_idx_cnt + cnt,
+			  sizeof(*agg->frame_idx)) != 0)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct symbol s =
+			i < rec->frame_cnt ? symbolizer_frame(agg->sym, &frames[i]) : truncated;
+		uint32_t num = frame_number(agg, &s);
+
+		if (num == INDEX_NONE)
+			return -ENOMEM;
+		agg->frame_idx[agg->frame_idx_cnt + i] = num;
+	}
+	return cnt;
+}
+
+/* The number of the record's stack: an old one's if it is equal. */
+static uint32_t stack_number(struct aggregate *agg, const struct krait_stack_rec *rec)
+{
+	int cnt = stack_append(agg, rec);
+	const uint32_t *fresh = agg->frame_idx + agg->frame_idx_cnt;
+	struct profile_stack stack = {.first = agg->frame_idx_cnt, .cnt = cnt};
+	uint64_t hash;
+
+	if (cnt < 0)
+		return INDEX_NONE;
+	hash = hash_bytes(fresh, cnt * sizeof(*fresh));
+	TABLE_EACH(it, &agg->stacks, hash)
+	{
+		const struct profile_stack *s = &agg->stacks.items[it.num];
+
+		if (s->cnt == stack.cnt &&
+		    memcmp(agg->frame_idx + s->first, fresh, cnt * sizeof(*fresh)) == 0)
+			return it.num;
+	}
+	agg->frame_idx_cnt += cnt;
+	return TABLE_ADD(&agg->stacks, hash, stack);
+}
+
+static struct binding *binding_find(struct aggregate *agg, uint64_t stack_id)
+{
+	TABLE_EACH(it, &agg->bindings, stack_id)
+	if (agg->bindings.items[it.num].stack_id == stack_id)
+		return &agg->bindings.items[it.num];
+	return NULL;
+}
+
+static int add_stack(struct aggregate *agg, const struct krait_stack_rec *rec)
+{
+	struct binding *old = binding_find(agg, rec->stack_id);
+	struct binding fresh = {.stack_id = rec->stack_id, .sample_idx = INDEX_NONE};
+
+	fresh.stack_idx = stack_number(agg, rec);
+	if (fresh.stack_idx == INDEX_NONE)
+		return -ENOMEM;
+	if (old && old->stack_idx != fresh.stack_idx)
+		*old = fresh;
+	if (old)
+		return 0;
+	return TABLE_ADD(&agg->bindings, fresh.stack_id, fresh) == INDEX_NONE ? -ENOMEM : 0;
+}
+
+/* ---- Processes and threads ---- */
+
+static uint64_t pid_hash(uint32_t pid)
+{
+	return hash_pair(pid, 0);
+}
+
+/* The number of the pid's present life, or INDEX_NONE. */
+static uint32_t process_find(struct aggregate *agg, uint32_t pid)
+{
+	TABLE_EACH(it, &agg->processes, pid_hash(pid))
+	if (agg->processes.items[it.num].pid == pid)
+		return it.num;
+	return INDEX_NONE;
+}
+
+static void process_end(struct aggregate *agg, uint32_t pid)
+{
+	TABLE_EACH(it, &agg->processes, pid_hash(pid))
+	if (agg->processes.items[it.num].pid == pid) {
+		index_remove(&agg->processes.index, &it);
+		return;
+	}
+}
+
+static const char *safe_text(struct aggregate *agg, const char *bytes, size_t len)
+{
+	strbuf_reset(&agg->text);
+	text_add_utf8(&agg->text, bytes, len);
+	return intern_add(agg->in, strbuf_text(&agg->text), agg->text.len);
+}
+
+static const char *comm_text(struct aggregate *agg, const struct krait_process_rec *rec)
+{
+	return safe_text(agg, rec->comm, strnlen(rec->comm, sizeof(rec->comm)));
+}
+
+/* The arguments joined by spaces; the comm where there are none. */
+static const char *cmdline_text(struct aggregate *agg, const struct krait_process_rec *rec)
+{
+	const char *text = process_text(rec), *end = text + rec->text_bytes;
+
+	while (end > text && end[-1] == '\0')
+		end--;
+	if (end == text)
+		return comm_text(agg, rec);
+	strbuf_reset(&agg->text);
+	for (const char *arg = text; arg < end;) {
+		size_t len = strnlen(arg, end - arg);
+
+		if (arg > text)
+			strbuf_add_char(&agg->text, ' ');
+		text_add_utf8(&agg->text, arg, len);
+		arg += len + 1;
+	}
+	return intern_add(agg->in, strbuf_text(&agg->text), agg->text.len);
+}
+
+static int process_begin(struct aggregate *agg, const struct profile_process *process)
+{
+	process_end(agg, process->pid);
+	return TABLE_ADD(&agg->processes, pid_hash(process->pid), *process) == INDEX_NONE ? -ENOMEM
+											  : 0;
+}
+
+static int process_info(struct aggregate *agg, const struct krait_process_rec *rec)
+{
+	uint32_t old = process_find(agg, rec->pid);
+	struct profile_process process = {
+		.pid = rec->pid,
+		.py_version = rec->py_version,
+		.comm = comm_text(agg, rec),
+		.cmdline = cmdline_text(agg, rec),
+	};
+
+	/* Judged again in the same life, or before the exec that made it so was told. */
+	if (old != INDEX_NONE && agg->processes.items[old].cmdline == process.cmdline &&
+	    agg->processes.items[old].py_version == process.py_version)
+		return 0;
+	return process_begin(agg, &process);
+}
+
+static int process_fork(struct aggregate *agg, const struct krait_process_rec *rec)
+{
+	uint32_t parent = process_find(agg, rec->parent_pid);
+	struct profile_process process;
+
+	if (parent == INDEX_NONE)
+		return 0;
+	process = agg->processes.items[parent];
+	process.pid = rec->pid;
+	return process_begin(agg, &process);
+}
+
+/* The process that a sample is of. One whose beginning was lost is made up from its pid alone. */
+static uint32_t process_number(struct aggregate *agg, uint32_t pid)
+{
+	uint32_t num = process_find(agg, pid);
+	struct profile_process process = {.pid = pid};
+
+	if (num != INDEX_NONE)
+		return num;
+	process.comm = process.cmdline = intern_str(agg->in, "[unknown]");
+	return TABLE_ADD(&agg->processes, pid_hash(pid), process);
+}
+
+static uint32_t thread_number(struct aggregate *agg, uint32_t pid, uint32_t tid)
+{
+	struct profile_thread thread = {.process_idx = process_number(agg, pid), .tid = tid};
+	uint64_t hash = hash_pair(thread.process_idx, tid);
+
+	if (thread.process_idx == INDEX_NONE)
+		return INDEX_NONE;
+	TABLE_EACH(it, &agg->threads, hash)
+	{
+		const struct profile_thread *t = &agg->threads.items[it.num];
+
+		if (t->process_idx == thread.process_idx && t->tid == tid)
+			return it.num;
+	}
+	thread.name = intern_str(agg->in, "");
+	return TABLE_ADD(&agg->threads, hash, thread);
+}
+
+static int thread_named(struct aggregate *agg, const struct krait_process_rec *rec)
+{
+	uint32_t num = thread_number(agg, rec->pid, rec->tid);
+
+	if (num == INDEX_NONE)
+		return -ENOMEM;
+	agg->threads.items[num].name = comm_text(agg, rec);
+	return 0;
+}
+
+static int add_process(struct aggregate *agg, const struct krait_process_rec *rec)
+{
+	switch (rec->what) {
+	case KRAIT_PROCESS_INFO:
+		return process_info(agg, rec);
+	case KRAIT_PROCESS_FORK:
+		return process_fork(agg, rec);
+	case KRAIT_PROCESS_THREAD:
+		return thread_named(agg, rec);
+	case KRAIT_PROCESS_EXEC:
+	case KRAIT_PROCESS_EXIT:
+		process_end(agg, rec->pid);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+/* ---- Samples ---- */
+
+static uint32_t sample_number(struct aggregate *agg, uint32_t thread_idx, uint32_t stack_idx)
+{
+	struct profile_sample sample = {.thread_idx = thread_idx, .stack_idx = stack_idx};
+	uint64_t hash = hash_pair(thread_idx, stack_idx);
+
+	TABLE_EACH(it, &agg->samples, hash)
+	{
+		const struct profile_sample *s = &agg->samples.items[it.num];
+
+		if (s->thread_idx == thread_idx && s->stack_idx == stack_idx)
+			return it.num;
+	}
+	return TABLE_ADD(&agg->samples, hash, sample);
+}
+
+static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
+{
+	struct binding *binding = binding_find(agg, rec->stack_id);
+	uint32_t thread_idx;
+
+	if (!binding) {
+		agg->samples_unnamed += rec->weight;
+		return 0;
+	}
+	if (binding->tid != rec->tid || binding->sample_idx == INDEX_NONE) {
+		thread_idx = thread_number(agg, rec->pid, rec->tid);
+		if (thread_idx == INDEX_NONE)
+			return -ENOMEM;
+		binding->sample_idx = sample_number(agg, thread_idx, binding->stack_idx);
+		if (binding->sample_idx == INDEX_NONE)
+			return -ENOMEM;
+		binding->tid = rec->tid;
+	}
+	agg->samples.items[binding->sample_idx].cnt += rec->weight;
+	agg->total_cnt += rec->weight;
+	return 0;
+}
+
+int aggregate_add(struct aggregate *agg, const struct krait_hdr *rec)
+{
+	switch (rec->kind) {
+	case KRAIT_PROCESS:
+		return add_process(agg, (const void *)rec);
+	case KRAIT_CODE:
+		return symbolizer_add(agg->sym, (const void *)rec);
+	case KRAIT_STACK:
+		return add_stack(agg, (const void *)rec);
+	case KRAIT_SAMPLE:
+		return add_sample(agg, (const void *)rec);
+	default:
+		return 0;
+	}
+}
+
+/* ---- The profile ---- */
+
+static int by_thread_and_stack(const void *a, const void *b)
+{
+	const struct profile_sample *x = a, *y = b;
+
+	if (x->thread_idx != y->thread_idx)
+		return x->thread_idx < y->thread_idx ? -1 : 1;
+	return (x->stack_idx > y->stack_idx) - (x->stack_idx < y->stack_idx);
+}
+
+static int sort_samples(struct aggregate *agg)
+{
+	size_t bytes = agg->samples.cnt * sizeof(*agg->sorted);
+	struct profile_sample *sorted = realloc(agg->sorted, bytes ? bytes : 1);
+
+	if (!sorted)
+		return -ENOMEM;
+	agg->sorted = sorted;
+	if (bytes)
+		memcpy(sorted, agg->samples.items, bytes);
+	qsort(sorted, agg->samples.cnt, sizeof(*sorted), by_thread_and_stack);
+	return 0;
+}
+
+static struct profile_meta safe_meta(struct aggregate *agg, const struct profile_meta *meta)
+{
+	struct profile_meta safe = *meta;
+
+	safe.host = safe_text(agg, meta->host, strlen(meta->host));
+	safe.kernel = safe_text(agg, meta->kernel, strlen(meta->kernel));
+	safe.target = safe_text(agg, meta->target, strlen(meta->target));
+	return safe;
+}
+
+const struct profile *aggregate_profile(struct aggregate *agg, const struct profile_meta *meta,
+					const uint64_t *counters)
+{
+	struct profile *p = &agg->profile;
+
+	if (sort_samples(agg) != 0) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	*p = (struct profile){
+		.meta = safe_meta(agg, meta),
+		.functions = agg->functions.items,
+		.frames = agg->frames.items,
+		.frame_idx = agg->frame_idx,
+		.stacks = agg->stacks.items,
+		.processes = agg->processes.items,
+		.threads = agg->threads.items,
+		.samples = agg->sorted,
+		.function_cnt = agg->functions.cnt,
+		.frame_cnt = agg->frames.cnt,
+		.frame_idx_cnt = agg->frame_idx_cnt,
+		.stack_cnt = agg->stacks.cnt,
+		.process_cnt = agg->processes.cnt,
+		.thread_cnt = agg->threads.cnt,
+		.sample_cnt = agg->samples.cnt,
+		.total_cnt = agg->total_cnt,
+		.samples_unnamed = agg->samples_unnamed,
+	};
+	memcpy(p->counters, counters, sizeof(p->counters));
+	return p;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Records in, a profile out: counts the samples of each thread on each stack.
+ *
+ * The same code runs behind a live ring and behind a recording, and the order of the records alone
+ * decides the result: so `krait report` gives what the live run gave, byte for byte. Not
+ * thread-safe.
+ */
+#ifndef KRAIT_AGGREGATE_AGGREGATE_H
+#define KRAIT_AGGREGATE_AGGREGATE_H
+
+#include "bpf/abi.h"
+#include "user/aggregate/profile.h"
+
+struct aggregate;
+
+/* NULL with errno set if there is no memory. */
+struct aggregate *aggregate_new(void);
+void aggregate_free(struct aggregate *agg);
+
+/* Takes in one checked record. 0 or -ENOMEM. */
+int aggregate_add(struct aggregate *agg, const struct krait_hdr *rec);
+
+/*
+ * The profile of what was added so far. Borrowed: it lives until the next aggregate_add or
+ * aggregate_free. `meta` is copied, its texts interned and made safe; `counters` are the kernel's.
+ * NULL with errno set if there is no memory.
+ */
+const struct profile *aggregate_profile(struct aggregate *agg, const struct profile_meta *meta,
+					const uint64_t *counters);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * struct profile: what a run saw, named and counted. The one thing that exporters read.
+ *
+ * Plain arrays that refer to one another by index; immutable once built; every string in it is
+ * interned, made safe (base/text.h) and lives as long as the profile. Order is deterministic: the
+ * same records give the same profile, byte for byte. Built by aggregate, which owns it. Exporters
+ * only borrow.
+ */
+#ifndef KRAIT_AGGREGATE_PROFILE_H
+#define KRAIT_AGGREGATE_PROFILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bpf/abi.h"
+
+/* A function: one code object's names. Marker frames ("[unreadable: ...]", "[truncated]") have file
+ * "" and first_line 0. */
+struct profile_function {
+	const char *name;   /* qualified name where the version has one, else the name */
+	const char *file;   /* co_filename, whole; "" for a marker */
+	int32_t first_line; /* co_firstlineno; 0 for a marker */
+};
+
+struct profile_frame {
+	uint32_t function_idx;
+	int32_t line; /* of the executing instruction; 0: the line table has none for it */
+};
+
+/* frame_idx[first .. first + cnt) are indices into frames[], innermost first. */
+struct profile_stack {
+	uint32_t first;
+	uint32_t cnt;
+};
+
+struct profile_process {
+	uint32_t pid;
+	uint32_t py_version; /* PY_VERSION_HEX */
+	const char *comm;
+	const char *cmdline; /* arguments joined by spaces; the comm where it could not be read */
+};
+
+struct profile_thread {
+	uint32_t process_idx;
+	uint32_t tid;
+	const char *name; /* the comm; "" where it was never seen */
+};
+
+/* The ticks of one thread on one stack. Sorted by (thread_idx, stack_idx), each pair once. */
+struct profile_sample {
+	uint32_t thread_idx;
+	uint32_t stack_idx;
+	uint64_t cnt;
+};
+
+/* Where and how the profile was taken. */
+struct profile_meta {
+	uint64_t start_unix_ns; /* UTC */
+	uint64_t duration_ns;
+	uint32_t freq_hz;
+	uint32_t cpu_cnt;
+	const char *host, *kernel; /* uname nodename, release */
+	const char *target;	   /* "all", "pid 12", "comm x", or the command */
+};
+
+struct profile {
+	struct profile_meta meta;
+	const struct profile_function *functions;
+	const struct profile_frame *frames;
+	const uint32_t *frame_idx;
+	const struct profile_stack *stacks;
+	const struct profile_process *processes;
+	const struct profile_thread *threads;
+	const struct profile_sample *samples;
+	uint32_t function_cnt, frame_cnt, frame_idx_cnt, stack_cnt, process_cnt, thread_cnt,
+		sample_cnt;
+	uint64_t total_cnt;		  /* sum of samples[].cnt */
+	uint64_t counters[KRAIT_CNT_CNT]; /* the kernel's ledger */
+	uint64_t samples_unnamed;	  /* samples received whose stack never arrived */
+};
+
+#endif

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Writing and reading recordings.
+ *
+ * A recording is input like any other: its lengths are checked, its texts are cut at their fields,
+ * and what it claims of itself is held against the file (the tail, then the checksum).
+ */
+#include "user/drain/recording.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <zlib.h>
+
+#include "user/base/log.h"
+#include "user/drain/records.h"
+
+#define READ_BYTES (1 << 20)
+
+static void put(struct recording_writer *w, const void *bytes, size_t len)
+{
+	w->crc32 = crc32(w->crc32, bytes, len);
+	if (!w->err && fwrite(bytes, 1, len, w->out) != len)
+		w->err = errno ? -errno : -EIO;
+}
+
+void recording_start(struct recording_writer *w, FILE *out, const struct recording_head *head)
+{
+	*w = (struct recording_writer){.out = out};
+	put(w, head, sizeof(*head));
+}
+
+void recording_add(struct recording_writer *w, const struct krait_hdr *rec)
+{
+	put(w, rec, rec->bytes);
+}
+
+int recording_finish(struct recording_writer *w, uint64_t duration_ns, const uint64_t *counters)
+{
+	struct recording_tail tail = {
+		.h = {.kind = RECORDING_TAIL_KIND, .bytes = sizeof(tail)},
+		.duration_ns = duration_ns,
+	};
+
+	memcpy(tail.counters, counters, sizeof(tail.counters));
+	put(w, &tail, offsetof(struct recording_tail, crc32));
+	tail.crc32 = w->crc32;
+	put(w, &tail.crc32, sizeof(tail) - offsetof(struct recording_tail, crc32));
+	return w->err;
+}
+
+/* A file being read in large pieces: buf[at .. len) is unread, and starts at a record. */
+struct reader {
+	const char *path;
+	const struct recording_visitor *visitor;
+	FILE *in;
+	uint32_t crc32;
+	char *buf;
+	size_t at, len;
+	bool has_ended; /* the file has no more */
+	bool has_tail;
+};
+
+static int refuse(const struct reader *r, const char *what)
+{
+	log_error("report: read %s: %s", r->path, what);
+	return -EBADMSG;
+}
+
+/* Makes at least `want` bytes unread ones, if the file has them. */
+static int fill(struct reader *r, size_t want)
+{
+	if (r->len - r->at >= want || r->has_ended)
+		return 0;
+	memmove(r->buf, r->buf + r->at, r->len - r->at);
+	r->len -= r->at;
+	r->at = 0;
+	r->len += fread(r->buf + r->len, 1, READ_BYTES - r->len, r->in);
+	if (ferror(r->in)) {
+		log_error("report: read %s: %s", r->path, strerror(errno));
+		return -EIO;
+	}
+	r->has_ended = feof(r->in);
+	return 0;
+}
+
+static void take(struct reader *r, size_t bytes)
+{
+	r->crc32 = crc32(r->crc32, (const Bytef *)r->buf + r->at, bytes);
+	r->at += bytes;
+}
+
+static bool is_text(const char *field, size_t size)
+{
+	return memchr(field, '\0', size) != NULL;
+}
+
+static int read_head(struct reader *r)
+{
+	struct recording_head head;
+
+	if (fill(r, sizeof(head)) != 0)
+		return -EIO;
+	if (r->len < sizeof(head.magic) || memcmp(r->buf, RECORDING_MAGIC, sizeof(head.magic)) != 0)
+		return refuse(r, "not a krait recording (make one with krait record -o x.krait)");
+	if (r->len < sizeof(head))
+		return refuse(r, "truncated in its head; copy or record it again");
+	memcpy(&head, r->buf, sizeof(head));
+	if (head.abi_version != KRAIT_ABI_VERSION) {
+		log_error("report: read %s: recording version %u, this krait reads %u; use the "
+			  "krait that made it",
+			  r->path, head.abi_version, KRAIT_ABI_VERSION);
+		return -EPROTONOSUPPORT;
+	}
+	if (!is_text(head.host, sizeof(head.host)) || !is_text(head.kernel, sizeof(head.kernel)) ||
+	    !is_text(head.target, sizeof(head.target)) || !head.freq_hz)
+		return refuse(r, "damaged head; copy or record it again");
+	take(r, sizeof(head));
+	return r->visitor->on_head(&head, r->visitor->arg);
+}
+
+static int read_tail(struct reader *r)
+{
+	struct recording_tail tail;
+
+	if (fill(r, sizeof(tail)) != 0)
+		return -EIO;
+	if (r->len - r->at < sizeof(tail))
+		return refuse(r, "truncated in its tail; copy or record it again");
+	memcpy(&tail, r->buf + r->at, sizeof(tail));
+	take(r, offsetof(struct recording_tail, crc32));
+	if (tail.crc32 != r->crc32)
+		return refuse(r, "damaged: its checksum does not match; copy or record it again");
+	r->has_tail = true;
+	return r->visitor->on_tail(&tail, r->visitor->arg);
+}
+
+/* Reads one record or the tail. */
+static int read_next(struct reader *r)
+{
+	const struct krait_hdr *h;
+	size_t bytes;
+	int err = fill(r, RECORD_MAX_BYTES);
+
+	if (err)
+		return err;
+	h = (const void *)(r->buf + r->at);
+	if (r->len - r->at >= sizeof(*h) && h->kind == RECORDING_TAIL_KIND)
+		return read_tail(r);
+	bytes = record_check(h, r->len - r->at);
+	if (!bytes && (r->len - r->at < sizeof(*h) || h->bytes > r->len - r->at))
+		return refuse(r, "truncated; copy or record it again");
+	if (!bytes)
+		return refuse(r, "damaged: a record in it is malformed; copy or record it again");
+	err = r->visitor->on_record(h, r->visitor->arg);
+	take(r, bytes);
+	return err;
+}
+
+int recording_read(const char *path, const struct recording_visitor *visitor)
+{
+	struct reader r = {.path = path, .visitor = visitor};
+	struct stat st;
+	int err;
+
+	r.in = fopen(path, "re");
+	if (!r.in || fstat(fileno(r.in), &st) != 0 || S_ISDIR(st.st_mode)) {
+		err = r.in ? -EISDIR : -errno;
+		log_error("report: open %s: %s", path, strerror(-err));
+		goto out;
+	}
+	r.buf = malloc(READ_BYTES);
+	if (!r.buf) {
+		err = -ENOMEM;
+		goto out;
+	}
+	err = read_head(&r);
+	while (!err && !r.has_tail)
+		err = read_next(&r);
+out:
+	free(r.buf);
+	if (r.in)
+		fclose(r.in);
+	return err;
+}

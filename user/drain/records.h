@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Records, checked: whatever comes out of the ring or out of a recording passes record_check before
+ * anyone looks into it.
+ *
+ * After the check every length inside the record is within the record, so the accessors below need
+ * no further test.
+ */
+#ifndef KRAIT_DRAIN_RECORDS_H
+#define KRAIT_DRAIN_RECORDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/abi.h"
+
+/* No record is longer: a STACK of KRAIT_MAX_DEPTH_LIMIT frames. */
+#define RECORD_MAX_BYTES                                                                           \
+	(sizeof(struct krait_stack_rec) + KRAIT_MAX_DEPTH_LIMIT * sizeof(struct krait_frame))
+
+/* The record's length if a whole and consistent record starts at `bytes` (aligned to 8), else 0. */
+size_t record_check(const void *bytes, size_t avail);
+
+/* The parts that follow a CODE record's fixed part, in the record's own memory. */
+struct code_text {
+	const char *name, *qualname, *file;
+	const unsigned char *lines;
+};
+
+struct code_text code_text(const struct krait_code_rec *rec);
+
+static inline const struct krait_frame *stack_frames(const struct krait_stack_rec *rec)
+{
+	return (const struct krait_frame *)(rec + 1);
+}
+
+/* The command line of an INFO record: text_bytes bytes, arguments separated by NUL. */
+static inline const char *process_text(const struct krait_process_rec *rec)
+{
+	return (const char *)(rec + 1);
+}
+
+#endif

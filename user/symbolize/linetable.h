@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * From an instruction to its line: the three generations of CPython's line tables (enum
+ * krait_lines_kind).
+ *
+ * Pure functions of bytes; the table is foreign and may be cut short or made up: no input reads
+ * outside it, loops for ever or overflows. Sources: Objects/lnotab_notes.txt (3.8, 3.10),
+ * Objects/locations.md and Objects/codeobject.c (3.11+).
+ */
+#ifndef KRAIT_SYMBOLIZE_LINETABLE_H
+#define KRAIT_SYMBOLIZE_LINETABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/abi.h"
+
+#define LINE_UNKNOWN 0 /* no line belongs to this instruction, or the table does not reach it */
+
+/*
+ * The source line of the code unit `unit` (index in 2-byte units) of a code object: what CPython's
+ * co_lines() (3.10+) or dis.findlinestarts() (before) says of it. A negative unit is before the
+ * first instruction: first_line, as PyCode_Addr2Line answers. LINE_UNKNOWN where the table says "no
+ * line" or ends before the unit. A line below 1 is unknown too.
+ */
+int32_t linetable_line(enum krait_lines_kind kind, const uint8_t *table, size_t table_bytes,
+		       int32_t first_line, int32_t unit);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * From a frame record to function, file and line: never a wrong one, and unknown is an explicit
+ * marker with its reason.
+ *
+ * Keeps the code objects of the CODE records, by code_id. An id never changes meaning (bpf/abi.h),
+ * so neither does a symbol.
+ */
+#ifndef KRAIT_SYMBOLIZE_SYMBOLIZER_H
+#define KRAIT_SYMBOLIZE_SYMBOLIZER_H
+
+#include <stdint.h>
+
+#include "bpf/abi.h"
+#include "user/base/intern.h"
+
+struct symbolizer;
+
+/* Strings are interned; compare them as pointers. A marker ("[unreadable: ...]") has file "" and
+ * first_line 0. */
+struct symbol {
+	const char *name; /* qualified where the version has it */
+	const char *file;
+	int32_t first_line;
+	int32_t line; /* of the executing instruction; 0: unknown */
+};
+
+/* `in` is borrowed and must outlive it. NULL with errno set if there is no memory. */
+struct symbolizer *symbolizer_new(struct intern *in);
+void symbolizer_free(struct symbolizer *sym);
+
+/* Takes in a checked CODE record (copies what it needs). 0 or -ENOMEM. */
+int symbolizer_add(struct symbolizer *sym, const struct krait_code_rec *rec);
+
+/* The frame's symbol; always succeeds, if need be with a marker. */
+struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame *frame);
+
+#endif
