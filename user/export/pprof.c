@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * pprof: a gzipped perftools.profiles.Profile, for `go tool pprof` and everything that reads it.
+ * The format's source is google/pprof, proto/profile.proto; profile.proto here has what is used.
+ *
+ * The message is written piece by piece: two serialized messages one after the other are, by
+ * protobuf's own rules (protobuf.dev, "Encoding", "Last one wins"), one message whose repeated
+ * fields are concatenated. So each sample, location and string is packed as a Profile that holds
+ * only it, and neither the whole tree nor the whole message is ever in memory.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <zlib.h>
+
+#include "user/base/index.h"
+#include "user/base/strbuf.h"
+#include "user/export/export.h"
+#include "user/export/profile.pb-c.h"
+
+#define NS_PER_S 1000000000ULL
+#define FLUSH_BYTES 65536 /* packed bytes that are compressed at once */
+/* Strings that are no name of a function, process or thread: value types, units, label keys,
+ * comments. Only bounds an allocation. */
+#define OWN_STRINGS 16
+#define MAPPING_ID 1
+
+typedef Perftools__Profiles__Profile Part;
+
+struct pprof {
+	const struct profile *profile;
+	const struct export_opts *opts;
+	FILE *out;
+	z_stream gzip;
+	struct strbuf packed;
+	const char **strings; /* the string table */
+	uint32_t string_cnt;
+	struct index by_address; /* of strings: a profile's are interned */
+	uint64_t *locations;	 /* of one stack */
+	int err;
+};
+
+/* Compresses what is packed, and writes what comes of it. */
+static void flush(struct pprof *w, int how)
+{
+	unsigned char bytes[16384];
+
+	w->gzip.next_in = (unsigned char *)w->packed.buf;
+	w->gzip.avail_in = w->packed.len;
+	do {
+		w->gzip.next_out = bytes;
+		w->gzip.avail_out = sizeof(bytes);
+		deflate(&w->gzip, how);
+		fwrite(bytes, 1, sizeof(bytes) - w->gzip.avail_out, w->out);
+	} while (w->gzip.avail_out == 0);
+	strbuf_reset(&w->packed);
+}
+
+static void put(struct pprof *w, const Part *part)
+{
+	size_t bytes = perftools__profiles__profile__get_packed_size(part);
+
+	if (!strbuf_reserve(&w->packed, bytes)) {
+		w->err = -ENOMEM;
+		return;
+	}
+	perftools__profiles__profile__pack(part, (uint8_t *)w->packed.buf + w->packed.len);
+	w->packed.len += bytes;
+	w->packed.buf[w->packed.len] = 0;
+	if (w->packed.len >= FLUSH_BYTES)
+		flush(w, Z_NO_FLUSH);
+}
+
+/* The index of text, which lives as long as the writer, in the string table. */
+static int64_t string_idx(struct pprof *w, const char *text)
+{
+	uint64_t hash = hash_pair((uintptr_t)text, 0);
+	struct index_iter it;
+
+	/* The first string has to be "", and a field that is 0 is not written at all. */
+	if (!text[0])
+		return 0;
+	for (it = index_first(&w->by_address, hash); it.num != INDEX_NONE;
+	     index_next(&w->by_address, &it))
+		if (w->strings[it.num] == text)
+			return it.num;
+	if (index_add(&w->by_address, hash, w->string_cnt)) {
+		w->err = -ENOMEM;
+		return 0;
+	}
+	w->strings[w->string_cnt] = text;
+	return w->string_cnt++;
+}
+
+static void put_strings(struct pprof *w)
+{
+	Part part = PERFTOOLS__PROFILES__PROFILE__INIT;
+	uint32_t i;
+
+	part.n_string_table = 1;
+	for (i = 0; i < w->string_cnt; i++) {
+		part.string_table = (char **)&w->strings[i];
+		put(w, &part);
+	}
+}
+
+static uint64_t period_ns(const struct profile *p)
+{
+	return p->meta.freq_hz ? NS_PER_S / p->meta.freq_hz : 0;
+}
+
+/* What the numbers mean, and what there is one of. */
+static void put_head(struct pprof *w, const char *version, const char *target)
+{
+	const struct profile_meta *meta = &w->profile->meta;
+	Perftools__Profiles__ValueType samples = PERFTOOLS__PROFILES__VALUE_TYPE__INIT;
+	Perftools__Profiles__ValueType cpu = PERFTOOLS__PROFILES__VALUE_TYPE__INIT;
+	Perftools__Profiles__ValueType *types[] = {&samples, &cpu};
+	Perftools__Profiles__Mapping mapping = PERFTOOLS__PROFILES__MAPPING__INIT;
+	int64_t comments[] = {string_idx(w, version), string_idx(w, target)};
+	Part part = PERFTOOLS__PROFILES__PROFILE__INIT;
+
+	samples.type = string_idx(w, "samples");
+	samples.unit = string_idx(w, "count");
+	cpu.type = string_idx(w, "cpu");
+	cpu.unit = string_idx(w, "nanoseconds");
+	part.sample_type = types;
+	part.n_sample_type = 2;
+	part.period_type = &cpu;
+	part.period = period_ns(w->profile);
+	part.default_sample_type = cpu.type;
+	part.time_nanos = meta->start_unix_ns;
+	part.duration_nanos = meta->duration_ns;
+	part.comment = comments;
+	part.n_comment = 2;
+	/* Without these three `go tool pprof` would look for a binary to find symbols in. */
+	mapping.id = MAPPING_ID;
+	mapping.has_functions = mapping.has_filenames = mapping.has_line_numbers = true;
+	part.mapping = (Perftools__Profiles__Mapping *[]){&mapping};
+	part.n_mapping = 1;
+	put(w, &part);
+}
+
+/*
+ * system_name stays "": where it equals the name, go tool pprof takes the name for a C++ symbol yet
+ * to be demangled, cuts out what stands in "<>" as template arguments, and shows "<module>" as an
+ * empty string (google/pprof, internal/symbolizer/symbolizer.go, demangleSingleFunction).
+ */
+static void put_functions(struct pprof *w)
+{
+	Perftools__Profiles__Function function = PERFTOOLS__PROFILES__FUNCTION__INIT;
+	Part part = PERFTOOLS__PROFILES__PROFILE__INIT;
+	uint32_t i;
+
+	part.function = (Perftools__Profiles__Function *[]){&function};
+	part.n_function = 1;
+	for (i = 0; i < w->profile->function_cnt; i++) {
+		const struct profile_function *f = &w->profile->functions[i];
+
+		function.id = i + 1ULL;
+		function.name = string_idx(w, f->name);
+		function.filename = string_idx(w, f->file);
+		function.start_line = f->first_line > 0 ? f->first_line : 0;
+		put(w, &part);
+	}
+}
+
+/* A location is a frame; or a function where lines are merged or dropped. */
+static bool is_location_function(const struct pprof *w)
+{
+	return w->opts->lines != EXPORT_LINES_EXECUTING;
+}
+
+static void put_location(struct pprof *w, uint64_t id, uint32_t function_idx, int32_t line_no)
+{
+	Perftools__Profiles__Location location = PERFTOOLS__PROFILES__LOCATION__INIT;
+	Perftools__Profiles__Line line = PERFTOOLS__PROFILES__LINE__INIT;
+	Part part = PERFTOOLS__PROFILES__PROFILE__INIT;
+
+	line.function_id = function_idx + 1ULL;
+	line.line = line_no > 0 ? line_no : 0;
+	location.id = id;
+	location.mapping_id = MAPPING_ID;
+	location.line = (Perftools__Profiles__Line *[]){&line};
+	location.n_line = 1;
+	part.location = (Perftools__Profiles__Location *[]){&location};
+	part.n_location = 1;
+	put(w, &part);
+}
+
+static void put_locations(struct pprof *w)
+{
+	const struct profile *p = w->profile;
+	bool has_line = w->opts->lines == EXPORT_LINES_FUNCTION;
+	uint32_t i;
+
+	if (is_location_function(w))
+		for (i = 0; i < p->function_cnt; i++)
+			put_location(w, i + 1ULL, i, has_line ? p->functions[i].first_line : 0);
+	else
+		for (i = 0; i < p->frame_cnt; i++)
+			put_location(w, i + 1ULL, p->frames[i].function_idx, p->frames[i].line);
+}
+
+static void set_label(Perftools__Profiles__Label *label, int64_t key, int64_t str, int64_t num)
+{
+	perftools__profiles__label__init(label);
+	label->key = key;
+	label->str = str;
+	label->num = num;
+}
+
+/* Fills labels (room for 4) and returns how many there are. */
+static size_t make_labels(struct pprof *w, const struct profile_sample *sample,
+			  Perftools__Profiles__Label *labels)
+{
+	const struct profile_thread *thread = &w->profile->threads[sample->thread_idx];
+	const struct profile_process *process = &w->profile->processes[thread->process_idx];
+	size_t cnt = 0;
+
+	set_label(&labels[cnt++], string_idx(w, "pid"), 0, process->pid);
+	set_label(&labels[cnt++], string_idx(w, "tid"), 0, thread->tid);
+	if (thread->name[0])
+		set_label(&labels[cnt++], string_idx(w, "thread"), string_idx(w, thread->name), 0);
+	if (process->comm[0])
+		set_label(&labels[cnt++], string_idx(w, "comm"), string_idx(w, process->comm), 0);
+	return cnt;
+}
+
+static void put_sample(struct pprof *w, const struct profile_sample *sample)
+{
+	const struct profile *p = w->profile;
+	const struct profile_stack *stack = &p->stacks[sample->stack_idx];
+	int64_t values[] = {sample->cnt, sample->cnt * period_ns(p)};
+	Perftools__Profiles__Label labels[4];
+	Perftools__Profiles__Sample message = PERFTOOLS__PROFILES__SAMPLE__INIT;
+	Part part = PERFTOOLS__PROFILES__PROFILE__INIT;
+	uint32_t i;
+
+	for (i = 0; i < stack->cnt; i++) {
+		uint32_t frame = p->frame_idx[stack->first + i];
+
+		w->locations[i] =
+			1ULL + (is_location_function(w) ? p->frames[frame].function_idx : frame);
+	}
+	message.location_id = w->locations;
+	message.n_location_id = stack->cnt;
+	message.value = values;
+	message.n_value = 2;
+	message.label =
+		(Perftools__Profiles__Label *[]){&labels[0], &labels[1], &labels[2], &labels[3]};
+	message.n_label = make_labels(w, sample, labels);
+	part.sample = (Perftools__Profiles__Sample *[]){&message};
+	part.n_sample = 1;
+	put(w, &part);
+}
+
+static int pprof_init(struct pprof *w)
+{
+	const struct profile *p = w->profile;
+	size_t string_max = OWN_STRINGS + 2UL * p->function_cnt + p->process_cnt + p->thread_cnt;
+	uint32_t i, depth = 0;
+
+	for (i = 0; i < p->stack_cnt; i++)
+		if (p->stacks[i].cnt > depth)
+			depth = p->stacks[i].cnt;
+	w->strings = calloc(string_max, sizeof(*w->strings));
+	w->locations = calloc(depth + 1UL, sizeof(*w->locations));
+	if (!w->strings || !w->locations)
+		return -ENOMEM;
+	w->strings[w->string_cnt++] = "";
+	/* 16 more window bits ask for a gzip header (zlib.h, deflateInit2), whose time zlib leaves
+	 * at 0: the same profile gives the same bytes. */
+	if (deflateInit2(&w->gzip, Z_DEFAULT_COMPRESSION, Z_DEFLATED, MAX_WBITS + 16, 8,
+			 Z_DEFAULT_STRATEGY) != Z_OK)
+		return -ENOMEM;
+	return 0;
+}
+
+static void pprof_release(struct pprof *w)
+{
+	index_release(&w->by_address);
+	deflateEnd(&w->gzip);
+	strbuf_release(&w->packed);
+	free(w->strings);
+	free(w->locations);
+}
+
+static int pprof_write(const struct profile *profile, const struct export_opts *opts, FILE *out)
+{
+	struct pprof w = {.profile = profile, .opts = opts, .out = out};
+	struct strbuf target = {};
+	int err = pprof_init(&w);
+	uint32_t i;
+
+	strbuf_addf(&target, "target: %s", profile->meta.target);
+	if (!err && target.failed)
+		err = -ENOMEM;
+	if (err)
+		goto out;
+	put_head(&w, "krait " KRAIT_VERSION, strbuf_text(&target));
+	put_functions(&w);
+	put_locations(&w);
+	for (i = 0; i < profile->sample_cnt; i++)
+		put_sample(&w, &profile->samples[i]);
+	put_strings(&w);
+	flush(&w, Z_FINISH);
+	err = w.err;
+out:
+	pprof_release(&w);
+	strbuf_release(&target);
+	return err;
+}
+
+const struct exporter export_pprof = {
+	.name = "pprof",
+	.suffixes = (const char *const[]){".pb.gz", ".pprof", NULL},
+	.help = "for go tool pprof, Pyroscope and other continuous profilers",
+	.write = pprof_write,
+};
