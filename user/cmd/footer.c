@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The footer. The sentences come from the X-macros of abi.h, so a new reason can't be forgotten
+ * here.
+ */
+#include "user/cmd/footer.h"
+
+#include <inttypes.h>
+#include <sys/resource.h>
+
+#include "user/base/log.h"
+
+struct reason {
+	const char *sentence;
+	bool is_lost; /* a sample that was lost, not a tick that had none to give */
+};
+
+static const struct reason reasons[KRAIT_REASON_CNT] = {
+#define X(name, lost, sentence) [KRAIT_LOSS_##name] = {sentence, lost},
+	KRAIT_LOSSES(X)
+#undef X
+#define X(name, sentence) [KRAIT_FAULT_##name] = {sentence, true},
+		KRAIT_FRAME_FAULTS(X)
+#undef X
+};
+
+static uint64_t sum_losses(const uint64_t *counters)
+{
+	uint64_t sum = 0;
+
+	for (int i = 1; i < KRAIT_LOSS_CNT; i++)
+		sum += counters[i];
+	return sum;
+}
+
+bool ledger_balances(const uint64_t *counters, uint64_t samples_received)
+{
+	return counters[KRAIT_CNT_TARGET_TICKS] ==
+		       counters[KRAIT_CNT_SAMPLES] + sum_losses(counters) &&
+	       counters[KRAIT_CNT_SAMPLES] == samples_received;
+}
+
+static void ledger_line(const struct profile *p)
+{
+	const uint64_t *c = p->counters;
+	uint64_t received = p->total_cnt + p->samples_unnamed;
+
+	if (ledger_balances(c, received))
+		log_info("ledger: %" PRIu64 " ticks on targets = %" PRIu64 " samples + %" PRIu64
+			 " accounted for",
+			 c[KRAIT_CNT_TARGET_TICKS], c[KRAIT_CNT_SAMPLES], sum_losses(c));
+	else
+		log_error("ledger DOES NOT BALANCE: %" PRIu64 " ticks on targets, %" PRIu64
+			  " samples sent, %" PRIu64 " received, %" PRIu64
+			  " accounted for; please report this as a bug of krait",
+			  c[KRAIT_CNT_TARGET_TICKS], c[KRAIT_CNT_SAMPLES], received, sum_losses(c));
+}
+
+void footer_ledger(const struct profile *p)
+{
+	const uint64_t *c = p->counters;
+
+	ledger_line(p);
+	for (int i = 1; i < KRAIT_LOSS_CNT; i++)
+		if (c[i])
+			log_info("  %s %" PRIu64 " %s", reasons[i].is_lost ? "lost" : "idle", c[i],
+				 reasons[i].sentence);
+	if (p->samples_unnamed)
+		log_info("  lost %" PRIu64 " whose stack did not arrive", p->samples_unnamed);
+	if (c[KRAIT_CNT_TRUNCATED])
+		log_info("stacks truncated: %" PRIu64 " samples deeper than --max-depth",
+			 c[KRAIT_CNT_TRUNCATED]);
+	for (int i = KRAIT_LOSS_CNT; i < KRAIT_REASON_CNT; i++)
+		if (c[i])
+			log_info("frames unreadable: %" PRIu64 " (%s)", c[i], reasons[i].sentence);
+}
+
+static double seconds(struct timeval tv)
+{
+	return tv.tv_sec + tv.tv_usec / 1e6;
+}
+
+static void cost_line(const struct session_result *r)
+{
+	struct rusage use;
+
+	getrusage(RUSAGE_SELF, &use);
+	log_info("krait itself: %.3f s of CPU in %.1f s, %.1f MB of memory at most",
+		 seconds(use.ru_utime) + seconds(use.ru_stime), r->duration_ns / 1e9,
+		 use.ru_maxrss / 1024.0);
+}
+
+void footer_run(const struct session_result *r)
+{
+	const uint64_t *c = r->counters;
+
+	for (uint32_t i = 0; i < r->refusal_cnt; i++)
+		log_info("not profiled: %u process%s (pid %u): %s", r->refusals[i].process_cnt,
+			 r->refusals[i].process_cnt == 1 ? "" : "es", r->refusals[i].an_example_pid,
+			 r->refusals[i].why);
+	if (c[KRAIT_CNT_UNJUDGED_TICKS])
+		log_info("not yet known: %" PRIu64
+			 " ticks on processes before krait had looked at them",
+			 c[KRAIT_CNT_UNJUDGED_TICKS]);
+	if (c[KRAIT_CNT_PROCS_FULL])
+		log_warn("%" PRIu64 " times the process map was full: some processes were not seen",
+			 c[KRAIT_CNT_PROCS_FULL]);
+	if (c[KRAIT_CNT_EVENTS_LOST])
+		log_warn("%" PRIu64 " process events lost: the ring buffer was full",
+			 c[KRAIT_CNT_EVENTS_LOST]);
+	if (r->records_malformed)
+		log_error(
+			"%" PRIu64
+			" malformed records from the kernel; please report this as a bug of krait",
+			r->records_malformed);
+	if (r->first_sample_ns)
+		log_verbose("first sample after %.1f ms", r->first_sample_ns / 1e6);
+	log_verbose("sent: %" PRIu64 " stacks, %" PRIu64 " code objects, %" PRIu64 " bytes in all",
+		    c[KRAIT_CNT_STACKS], c[KRAIT_CNT_CODES], c[KRAIT_CNT_RING_BYTES]);
+	cost_line(r);
+}

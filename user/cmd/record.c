@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * krait record: a live run, into files and a table.
+ *
+ * Everything that can be wrong with the wish (formats, files, processes) is found out before the
+ * run starts; after it only the disk can fail, and then the other files are written all the same.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "user/aggregate/aggregate.h"
+#include "user/base/log.h"
+#include "user/base/strbuf.h"
+#include "user/cmd/cmds.h"
+#include "user/cmd/footer.h"
+#include "user/cmd/outputs.h"
+#include "user/discover/discover.h"
+#include "user/session/session.h"
+
+#define FREQ_ALL_HZ 99	    /* a prime-ish distance from 100 Hz timers, and from what they do */
+#define FREQ_COMMAND_HZ 999 /* one program on a developer's machine can bear more */
+#define FREQ_MAX_HZ 20000
+#define TABLE_ROWS 15
+#define NS_PER_MS 1000000ULL
+#define DURATION_MAX_NS (365ULL * 24 * 3600 * 1000 * NS_PER_MS)
+
+struct record_opts {
+	bool all, no_children;
+	struct cli_pids pids;
+	const char *comm;
+	uint32_t freq_hz; /* 0: by default */
+	uint64_t duration_ns;
+	uint32_t max_depth;
+	struct output_opts out;
+};
+
+/* A run and what it fills. */
+struct run {
+	struct session_opts session;
+	struct session_result result;
+	struct outputs outs;
+	struct export_opts export_opts;
+	struct aggregate *agg;
+	struct recording_head head;
+	char *target;
+};
+
+/* ---- While it runs ---- */
+
+static int on_record(const struct krait_hdr *rec, void *arg)
+{
+	struct run *run = arg;
+
+	outputs_record_add(&run->outs, rec);
+	return aggregate_add(run->agg, rec);
+}
+
+static struct profile_meta meta_of(const struct recording_head *head, uint64_t duration_ns)
+{
+	return (struct profile_meta){
+		.start_unix_ns = head->start_unix_ns,
+		.duration_ns = duration_ns,
+		.freq_hz = head->freq_hz,
+		.cpu_cnt = head->cpu_cnt,
+		.host = head->host,
+		.kernel = head->kernel,
+		.target = head->target,
+	};
+}
+
+static void on_snapshot(void *arg)
+{
+	struct run *run = arg;
+	struct timespec now;
+	struct profile_meta meta;
+	const struct profile *profile;
+	uint64_t counters[KRAIT_CNT_CNT] = {};
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	meta = meta_of(&run->head,
+		       now.tv_sec * 1000 * NS_PER_MS + now.tv_nsec - run->head.start_unix_ns);
+	profile = aggregate_profile(run->agg, &meta, counters);
+	if (profile && outputs_write(&run->outs, profile, &run->export_opts) == 0)
+		outputs_announce(&run->outs);
+}
+
+/* ---- Before ---- */
+
+/* What is said of the run in a recording. The clock is read here: the run starts now. */
+static void fill_head(struct run *run)
+{
+	struct recording_head *head = &run->head;
+	struct timespec unix_now, mono_now;
+	struct utsname un = {};
+
+	uname(&un);
+	clock_gettime(CLOCK_REALTIME, &unix_now);
+	clock_gettime(CLOCK_MONOTONIC, &mono_now);
+	memcpy(head->magic, RECORDING_MAGIC, sizeof(head->magic));
+	head->abi_version = KRAIT_ABI_VERSION;
+	head->freq_hz = run->session.freq_hz;
+	head->start_unix_ns = unix_now.tv_sec * 1000 * NS_PER_MS + unix_now.tv_nsec;
+	head->start_mono_ns = mono_now.tv_sec * 1000 * NS_PER_MS + mono_now.tv_nsec;
+	head->cpu_cnt = sysconf(_SC_NPROCESSORS_ONLN);
+	snprintf(head->host, sizeof(head->host), "%.63s", un.nodename);
+	snprintf(head->kernel, sizeof(head->kernel), "%.63s", un.release);
+	snprintf(head->target, sizeof(head->target), "%.255s", run->target);
+}
+
+/* krait-<target>-<UTC time>.folded; what the target says is cut down to what is harmless in a file
+ * name. */
+static void default_path(const struct run *run, char *path, size_t size)
+{
+	char what[32] = "", when[32];
+	const char *from = run->session.command ? run->session.command[0] : run->target;
+	const char *slash = strrchr(from, '/');
+	time_t now = time(NULL);
+	size_t n = 0;
+
+	for (from = slash ? slash + 1 : from; *from && n < sizeof(what) - 1; from++)
+		what[n++] = (*from >= '0' && *from <= '9') || (*from >= 'a' && *from <= 'z') ||
+					    (*from >= 'A' && *from <= 'Z') || *from == '.'
+				    ? *from
+				    : '-';
+	strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", gmtime(&now));
+	snprintf(path, size, "krait-%s-%s.folded", what, when);
+}
+
+static int check_target(const struct record_opts *opts, const struct cli_args *args)
+{
+	int cnt = opts->all + (opts->pids.cnt > 0) + (opts->comm != NULL) + (args->command != NULL);
+
+	if (cnt > 1)
+		return cli_usage_error(args->cmd,
+				       "--all, --pid, --comm and -- COMMAND exclude each other");
+	if (args->command && !args->command[0])
+		return cli_usage_error(args->cmd, "a command is missing behind --");
+	return KRAIT_EXIT_OK;
+}
+
+static struct session_opts session_opts_of(const struct record_opts *opts,
+					   const struct cli_args *args)
+{
+	return (struct session_opts){
+		.freq_hz = opts->freq_hz
+				   ?: args->command ? FREQ_COMMAND_HZ
+						    : FREQ_ALL_HZ,
+		.max_depth = opts->max_depth,
+		.duration_ns = opts->duration_ns,
+		.pids = opts->pids.pids,
+		.pid_cnt = opts->pids.cnt,
+		.comm = opts->comm,
+		.command = args->command,
+		.follow_children = !opts->no_children,
+		.show_progress = !opts->out.quiet,
+	};
+}
+
+/* ---- After ---- */
+
+static int exit_status(int err)
+{
+	switch (err) {
+	case 0:
+		return KRAIT_EXIT_OK;
+	case -ESRCH:
+		return KRAIT_EXIT_NO_PYTHON;
+	case -EPERM:
+	case -EACCES:
+	case -EOPNOTSUPP:
+		return KRAIT_EXIT_DENIED;
+	default:
+		return KRAIT_EXIT_FAILED;
+	}
+}
+
+static int stop_at_python(pid_t pid, void *arg)
+{
+	struct target t;
+
+	return discover_look(arg, pid, &t) == 0 && t.state == TARGET_READY;
+}
+
+/* A run that met no Python: were they idle, or are there none? */
+static int no_python_status(const struct run *run)
+{
+	struct discover *d;
+	bool has_python = false;
+
+	if (run->session.command) {
+		log_warn("record: the command ran no Python that krait could profile");
+		return KRAIT_EXIT_OK;
+	}
+	d = run->session.comm ? NULL : discover_new();
+	has_python = run->session.pid_cnt || (d && discover_each_pid(stop_at_python, d) == 1);
+	discover_free(d);
+	if (has_python) {
+		log_info("record: every Python process was idle, so there was nothing to sample");
+		return KRAIT_EXIT_OK;
+	}
+	if (run->session.comm)
+		log_error("record: no Python process named %s was busy (krait ps lists what runs)",
+			  run->session.comm);
+	else
+		log_error("record: no Python process runs on this host (krait ps lists what krait "
+			  "sees)");
+	return KRAIT_EXIT_NO_PYTHON;
+}
+
+/* Whether stdout carries a profile, so that the table has to stay away. */
+static bool stdout_is_taken(const struct outputs *outs)
+{
+	for (uint32_t i = 0; i < outs->cnt; i++)
+		if (strcmp(outs->v[i].path, "-") == 0)
+			return true;
+	return false;
+}
+
+static int write_all(struct run *run, bool show_table)
+{
+	struct profile_meta meta = meta_of(&run->head, run->result.duration_ns);
+	const struct profile *profile = aggregate_profile(run->agg, &meta, run->result.counters);
+	int err, err2;
+
+	if (!profile)
+		return -ENOMEM;
+	err = outputs_record_finish(&run->outs, run->result.duration_ns, run->result.counters);
+	err2 = outputs_write(&run->outs, profile, &run->export_opts);
+	if (show_table && profile->total_cnt) {
+		export_table(profile, &run->export_opts, TABLE_ROWS, stdout);
+		fflush(stdout);
+	}
+	footer_ledger(profile);
+	footer_run(&run->result);
+	if (!err && !err2)
+		outputs_announce(&run->outs);
+	return err ?: err2;
+}
+
+static int run_session(struct run *run)
+{
+	struct session_sink sink = {.on_record = on_record, .on_snapshot = on_snapshot, .arg = run};
+	int err;
+
+	run->target = session_target_text(&run->session);
+	run->agg = aggregate_new();
+	if (!run->target || !run->agg)
+		return -ENOMEM;
+	fill_head(run);
+	err = outputs_record_start(&run->outs, &run->head);
+	return err ?: session_run(&run->session, &sink, &run->result);
+}
+
+static int finish(struct run *run, const struct record_opts *opts)
+{
+	bool show_table = !opts->out.paths.cnt && !opts->out.quiet && !stdout_is_taken(&run->outs);
+	int status = KRAIT_EXIT_OK;
+
+	if (!run->result.python_cnt && !run->result.counters[KRAIT_CNT_SAMPLES])
+		status = no_python_status(run);
+	if (status != KRAIT_EXIT_OK)
+		return status;
+	if (write_all(run, show_table) != 0)
+		return KRAIT_EXIT_FAILED;
+	/* With the profile on disk: the command's status is ours to pass on, however long it takes.
+	 */
+	return session_wait_command(&run->result);
+}
+
+static int record(void *o, struct cli_args *args)
+{
+	struct record_opts *opts = o;
+	struct run run = {.export_opts = output_export_opts(&opts->out)};
+	char path[96];
+	const char *default_paths[] = {path};
+	struct cli_list paths = opts->out.paths;
+	int status = check_target(opts, args), err;
+
+	if (status != KRAIT_EXIT_OK)
+		return status;
+	output_set_log_level(&opts->out);
+	run.session = session_opts_of(opts, args);
+	run.target = session_target_text(&run.session);
+	if (!paths.cnt && run.target) {
+		default_path(&run, path, sizeof(path));
+		paths = (struct cli_list){.items = default_paths, .cnt = 1};
+	}
+	free(run.target);
+	status = outputs_init(&run.outs, &cmd_record, &opts->out, &paths);
+	if (status != KRAIT_EXIT_OK)
+		goto out;
+	err = run_session(&run);
+	status = err ? exit_status(err) : finish(&run, opts);
+out:
+	outputs_release(&run.outs);
+	aggregate_free(run.agg);
+	free(run.target);
+	return status;
+}
+
+static const struct record_opts defaults = {.max_depth = KRAIT_MAX_DEPTH_DEFAULT};
+
+#define FIELD(field) offsetof(struct record_opts, field)
+
+static const struct cli_opt options[] = {
+	{.short_name = 'a',
+	 .long_name = "all",
+	 .type = CLI_FLAG,
+	 .offset = FIELD(all),
+	 .help = "every Python process on this host (the default)",
+	 .group = "Target"},
+	{.short_name = 'p',
+	 .long_name = "pid",
+	 .type = CLI_PIDS,
+	 .offset = FIELD(pids),
+	 .metavar = "PID[,PID]",
+	 .help = "these processes and their children",
+	 .group = "Target"},
+	{.long_name = "no-children",
+	 .type = CLI_FLAG,
+	 .offset = FIELD(no_children),
+	 .help = "without their children",
+	 .group = "Target"},
+	{.long_name = "comm",
+	 .type = CLI_STRING,
+	 .offset = FIELD(comm),
+	 .metavar = "NAME",
+	 .help = "processes whose name (as in ps -o comm) is NAME",
+	 .group = "Target"},
+	{.short_name = 'F',
+	 .long_name = "freq",
+	 .type = CLI_UINT,
+	 .offset = FIELD(freq_hz),
+	 .min = 1,
+	 .max = FREQ_MAX_HZ,
+	 .metavar = "HZ",
+	 .help = "samples a second of each busy CPU; 99, or 999 for -- COMMAND",
+	 .group = "Sampling"},
+	{.short_name = 'd',
+	 .long_name = "duration",
+	 .type = CLI_DURATION,
+	 .offset = FIELD(duration_ns),
+	 .min = NS_PER_MS,
+	 .max = DURATION_MAX_NS,
+	 .metavar = "TIME",
+	 .help = "how long: 10, 10s, 5m; until Ctrl-C without it",
+	 .group = "Sampling"},
+	{.long_name = "max-depth",
+	 .type = CLI_UINT,
+	 .offset = FIELD(max_depth),
+	 .min = 1,
+	 .max = KRAIT_MAX_DEPTH_LIMIT,
+	 .metavar = "N",
+	 .help = "frames of a stack that are kept, the innermost first",
+	 .group = "Sampling"},
+	OUTPUT_OPTS(struct record_opts, out),
+	{},
+};
+
+const struct cmd cmd_record = {
+	.name = "record",
+	.summary = "sample Python processes and write a profile",
+	.usage = "[TARGET] [-F HZ] [-d TIME] [-o FILE]... [-- COMMAND [ARG]...]",
+	.details =
+		"Without -o it writes krait-<target>-<UTC time>.folded and prints the top "
+		"functions.\n"
+		"Ctrl-C ends the run and writes what there is; kill -USR1 writes it and goes on.\n"
+		"\n"
+		"Examples:\n"
+		"  krait record -d 10                         every Python process for 10 s\n"
+		"  krait record -p 1234 -d 30s -o app.pb.gz   one process, for go tool pprof\n"
+		"  krait record -o run.krait -- python3 app.py\n"
+		"  krait record -d 5 -o - | flamegraph.pl > flame.svg\n",
+	.more_help = export_help,
+	.opts = options,
+	.opts_bytes = sizeof(struct record_opts),
+	.defaults = &defaults,
+	.takes_command = true,
+	.run = record,
+};

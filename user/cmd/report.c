@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* krait report: a recording as text, or in any format. Needs no root, no BPF and no process. */
+#include <errno.h>
+#include <string.h>
+
+#include "user/aggregate/aggregate.h"
+#include "user/base/log.h"
+#include "user/cmd/cmds.h"
+#include "user/cmd/footer.h"
+#include "user/cmd/outputs.h"
+#include "user/drain/recording.h"
+
+#define TABLE_ROWS 40
+
+struct report_opts {
+	uint32_t rows;
+	struct output_opts out;
+};
+
+/* A recording as it is read. */
+struct replay {
+	struct aggregate *agg;
+	struct recording_head head;
+	struct recording_tail tail;
+};
+
+static int on_head(const struct recording_head *head, void *arg)
+{
+	((struct replay *)arg)->head = *head;
+	return 0;
+}
+
+static int on_record(const struct krait_hdr *rec, void *arg)
+{
+	return aggregate_add(((struct replay *)arg)->agg, rec);
+}
+
+static int on_tail(const struct recording_tail *tail, void *arg)
+{
+	((struct replay *)arg)->tail = *tail;
+	return 0;
+}
+
+static const struct profile *replay_profile(struct replay *replay)
+{
+	struct profile_meta meta = {
+		.start_unix_ns = replay->head.start_unix_ns,
+		.duration_ns = replay->tail.duration_ns,
+		.freq_hz = replay->head.freq_hz,
+		.cpu_cnt = replay->head.cpu_cnt,
+		.host = replay->head.host,
+		.kernel = replay->head.kernel,
+		.target = replay->head.target,
+	};
+
+	return aggregate_profile(replay->agg, &meta, replay->tail.counters);
+}
+
+static int show(const struct profile *profile, const struct report_opts *opts,
+		const struct export_opts *export_opts)
+{
+	if (export_table(profile, export_opts, opts->rows, stdout) == 0 && fflush(stdout) == 0)
+		return KRAIT_EXIT_OK;
+	log_error("report: write to stdout: %s", strerror(errno));
+	return KRAIT_EXIT_FAILED;
+}
+
+static int write_out(const struct profile *profile, const struct report_opts *opts,
+		     struct outputs *outs)
+{
+	struct export_opts export_opts = output_export_opts(&opts->out);
+
+	if (!outs->cnt)
+		return show(profile, opts, &export_opts);
+	if (outputs_write(outs, profile, &export_opts) != 0)
+		return KRAIT_EXIT_FAILED;
+	outputs_announce(outs);
+	return KRAIT_EXIT_OK;
+}
+
+static int refuse_recordings(const struct outputs *outs)
+{
+	for (uint32_t i = 0; i < outs->cnt; i++)
+		if (!outs->v[i].exporter->write)
+			return cli_usage_error(
+				&cmd_report,
+				"%s: a recording is made by krait record; cp copies one",
+				outs->v[i].path);
+	return KRAIT_EXIT_OK;
+}
+
+static int report(void *o, struct cli_args *args)
+{
+	struct report_opts *opts = o;
+	struct replay replay = {};
+	struct recording_visitor visitor = {on_head, on_record, on_tail, &replay};
+	const struct profile *profile;
+	struct outputs outs;
+	int status;
+
+	output_set_log_level(&opts->out);
+	status = outputs_init(&outs, &cmd_report, &opts->out, &opts->out.paths);
+	if (status == KRAIT_EXIT_OK)
+		status = refuse_recordings(&outs);
+	if (status != KRAIT_EXIT_OK)
+		goto out;
+	status = KRAIT_EXIT_FAILED;
+	replay.agg = aggregate_new();
+	if (!replay.agg || recording_read(args->argv[0], &visitor) != 0)
+		goto out;
+	profile = replay_profile(&replay);
+	if (!profile)
+		goto out;
+	status = write_out(profile, opts, &outs);
+	footer_ledger(profile);
+out:
+	outputs_release(&outs);
+	aggregate_free(replay.agg);
+	return status;
+}
+
+static const struct report_opts defaults = {.rows = TABLE_ROWS};
+
+static const struct cli_opt options[] = {
+	{.short_name = 'n',
+	 .long_name = "rows",
+	 .type = CLI_UINT,
+	 .offset = offsetof(struct report_opts, rows),
+	 .max = 1000000,
+	 .metavar = "N",
+	 .help = "rows of the table; 0: all",
+	 .group = "Output"},
+	OUTPUT_OPTS(struct report_opts, out),
+	{},
+};
+
+const struct cmd cmd_report = {
+	.name = "report",
+	.summary = "show a recording as a table, or turn it into any format",
+	.usage = "FILE [-o FILE]...",
+	.details = "Examples:\n"
+		   "  krait report run.krait                     the top functions\n"
+		   "  krait report run.krait -o run.pb.gz        what the live run would have "
+		   "written\n"
+		   "  krait report run.krait -t -o - | less\n",
+	.more_help = export_help,
+	.opts = options,
+	.opts_bytes = sizeof(struct report_opts),
+	.defaults = &defaults,
+	.min_args = 1,
+	.max_args = 1,
+	.run = report,
+};

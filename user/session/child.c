@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * fork, wait for the word, exec.
+ *
+ * One socket pair serves both ways: the parent's byte says go; the child's end closes at exec, or
+ * brings back the errno that exec failed with.
+ */
+#include "user/session/child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "user/base/log.h"
+
+static void become(char *const *argv, int fd)
+{
+	sigset_t none;
+	char go;
+	int err;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	if (read(fd, &go, 1) != 1)
+		_exit(1); /* krait has given up */
+	execvp(argv[0], argv);
+	err = errno;
+	if (write(fd, &err, sizeof(err)) < 0)
+		_exit(126);
+	_exit(err == ENOENT ? 127 : 126);
+}
+
+int child_start(struct child *c, char *const *argv)
+{
+	int fds[2];
+
+	*c = (struct child){.pid_fd = -1, .go_fd = -1, .status = -1};
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+		return -errno;
+	c->pid = fork();
+	if (c->pid == 0)
+		become(argv, fds[1]);
+	close(fds[1]);
+	c->go_fd = fds[0];
+	if (c->pid < 0) {
+		log_error("record: start %s: %s", argv[0], strerror(errno));
+		return -EAGAIN;
+	}
+	c->pid_fd = syscall(SYS_pidfd_open, c->pid, 0);
+	return c->pid_fd < 0 ? -errno : 0;
+}
+
+int child_go(struct child *c)
+{
+	int err = 0;
+	ssize_t n;
+
+	if (write(c->go_fd, "g", 1) != 1)
+		return -errno;
+	n = read(c->go_fd, &err, sizeof(err));
+	close(c->go_fd);
+	c->go_fd = -1;
+	return n == sizeof(err) ? -err : 0;
+}
+
+bool child_reap(struct child *c, bool wait)
+{
+	int status;
+
+	if (!c->pid || c->status >= 0)
+		return true;
+	if (waitpid(c->pid, &status, wait ? 0 : WNOHANG) != c->pid)
+		return false;
+	c->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return true;
+}
+
+void child_release(struct child *c)
+{
+	if (c->go_fd >= 0)
+		close(c->go_fd);
+	if (c->pid_fd >= 0)
+		close(c->pid_fd);
+	c->go_fd = c->pid_fd = -1;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What krait needs of this host, as a table of checks: `krait doctor` prints it all, and a run that
+ * the kernel refused names the first check that fails.
+ */
+#ifndef KRAIT_SESSION_FEATURES_H
+#define KRAIT_SESSION_FEATURES_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+enum feature_state {
+	FEATURE_OK,
+	FEATURE_NOTE,	 /* works, with a limit worth knowing */
+	FEATURE_MISSING, /* krait can't run */
+};
+
+/* Prints a line per check: state, what, and the fix where there is one. False if something needed
+ * is missing. */
+bool features_print(FILE *out);
+
+/* Logs in one line why a run was refused with -errno: the first check that fails, with its fix,
+ * else the error itself. */
+void features_explain(int err);
+
+#endif

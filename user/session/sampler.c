@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Loading, sizing, attaching and reading the BPF side, with libbpf and bpftool's skeleton. */
+#include "user/session/sampler.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/perf_event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "krait.skel.h"
+#include "user/base/log.h"
+#include "user/session/features.h"
+
+/* Room for what a CPU sends between two reads at the highest rate, with many new stacks in between.
+ */
+#define RING_BYTES_PER_CPU (1U << 20)
+#define RING_BYTES_MIN (2U << 20)
+#define RING_BYTES_MAX (64U << 20)
+
+struct sampler {
+	struct krait_bpf *skel;
+	struct ring_buffer *ring;
+	struct bpf_link **links; /* cpu_cnt of them; NULL for a CPU that is offline */
+	uint32_t freq_hz;
+	int cpu_cnt;
+	struct krait_layout layouts[KRAIT_LAYOUTS];
+	uint32_t layout_cnt;
+	sampler_record_fn fn;
+	void *fn_arg;
+};
+
+static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	char line[512];
+
+	if (level == LIBBPF_DEBUG || log_get_level() < LOG_VERBOSE)
+		return 0;
+	vsnprintf(line, sizeof(line), fmt, args);
+	line[strcspn(line, "\n")] = '\0';
+	log_verbose("libbpf: %s", line);
+	return 0;
+}
+
+static uint32_t ring_bytes(int cpu_cnt)
+{
+	uint32_t bytes = RING_BYTES_MIN;
+
+	while (bytes < RING_BYTES_MAX && bytes < (uint64_t)cpu_cnt * RING_BYTES_PER_CPU)
+		bytes *= 2;
+	return bytes;
+}
+
+static int size_maps(struct krait_bpf *skel, const struct sampler_opts *opts, int cpu_cnt)
+{
+	uint32_t stack_bytes =
+		sizeof(struct krait_stack_rec) + opts->max_depth * sizeof(struct krait_frame);
+	int err;
+
+	skel->rodata->max_depth = opts->max_depth;
+	skel->rodata->ask_unknown = opts->ask_unknown;
+	skel->rodata->follow_children = opts->follow_children;
+	skel->rodata->wake_bytes = ring_bytes(cpu_cnt) / 4;
+	err = bpf_map__set_max_entries(skel->maps.ring, ring_bytes(cpu_cnt));
+	err = err ?: bpf_map__set_max_entries(skel->maps.scratches, cpu_cnt);
+	err = err ?: bpf_map__set_max_entries(skel->maps.stacks, cpu_cnt);
+	return err ?: bpf_map__set_value_size(skel->maps.stacks, stack_bytes);
+}
+
+static int on_ring_record(void *ctx, void *data, size_t size)
+{
+	struct sampler *s = ctx;
+
+	return s->fn(s->fn_arg, data, size);
+}
+
+static int load(struct sampler *s, const struct sampler_opts *opts)
+{
+	int err;
+
+	s->skel = krait_bpf__open();
+	if (!s->skel)
+		return -errno;
+	err = size_maps(s->skel, opts, s->cpu_cnt);
+	err = err ?: krait_bpf__load(s->skel);
+	err = err ?: krait_bpf__attach(s->skel);
+	if (err)
+		return err;
+	s->ring = ring_buffer__new(bpf_map__fd(s->skel->maps.ring), on_ring_record, s, NULL);
+	return s->ring ? 0 : -errno;
+}
+
+struct sampler *sampler_new(const struct sampler_opts *opts)
+{
+	struct sampler *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return NULL;
+	libbpf_set_print(print_libbpf);
+	s->freq_hz = opts->freq_hz;
+	s->cpu_cnt = libbpf_num_possible_cpus();
+	s->links = calloc(s->cpu_cnt > 0 ? s->cpu_cnt : 1, sizeof(*s->links));
+	err = s->links && s->cpu_cnt > 0 ? load(s, opts) : -ENOMEM;
+	if (!err)
+		return s;
+	features_explain(err);
+	sampler_free(s);
+	errno = -err;
+	return NULL;
+}
+
+void sampler_free(struct sampler *s)
+{
+	if (!s)
+		return;
+	if (s->links)
+		sampler_stop(s);
+	ring_buffer__free(s->ring);
+	krait_bpf__destroy(s->skel);
+	free(s->links);
+	free(s);
+}
+
+/* A timer on one CPU: a software clock (hrtimer), so it runs in every VM; idle CPUs stay asleep. */
+static int start_cpu(struct sampler *s, int cpu)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_CPU_CLOCK,
+		.size = sizeof(attr),
+		.sample_period = 1000000000ULL / s->freq_hz,
+		.exclude_idle = 1,
+	};
+	int fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	s->links[cpu] = bpf_program__attach_perf_event(s->skel->progs.krait_tick, fd);
+	if (s->links[cpu])
+		return 0;
+	close(fd);
+	return -errno;
+}
+
+int sampler_start(struct sampler *s)
+{
+	int started = 0;
+
+	for (int cpu = 0; cpu < s->cpu_cnt; cpu++) {
+		int err = start_cpu(s, cpu);
+
+		if (err == -ENODEV) /* possible, but not online */
+			continue;
+		if (err) {
+			features_explain(err);
+			return err;
+		}
+		started++;
+	}
+	log_verbose("record: %d CPUs at %u Hz", started, s->freq_hz);
+	return started ? 0 : -ENODEV;
+}
+
+void sampler_stop(struct sampler *s)
+{
+	for (int cpu = 0; cpu < s->cpu_cnt; cpu++) {
+		bpf_link__destroy(s->links[cpu]);
+		s->links[cpu] = NULL;
+	}
+}
+
+int sampler_fd(const struct sampler *s)
+{
+	return ring_buffer__epoll_fd(s->ring);
+}
+
+int sampler_drain(struct sampler *s, sampler_record_fn fn, void *arg)
+{
+	int ret;
+
+	s->fn = fn;
+	s->fn_arg = arg;
+	ret = ring_buffer__consume(s->ring);
+	return ret < 0 ? ret : 0;
+}
+
+int sampler_watch(struct sampler *s, pid_t pid)
+{
+	struct krait_proc fresh = {};
+	uint32_t key = pid;
+
+	return bpf_map__update_elem(s->skel->maps.procs, &key, sizeof(key), &fresh, sizeof(fresh),
+				    BPF_ANY);
+}
+
+bool sampler_has_processes(const struct sampler *s)
+{
+	uint32_t key;
+
+	return bpf_map__get_next_key(s->skel->maps.procs, NULL, &key, sizeof(key)) == 0;
+}
+
+int sampler_entry(const struct sampler *s, pid_t pid, struct krait_proc *out)
+{
+	uint32_t key = pid;
+
+	return bpf_map__lookup_elem(s->skel->maps.procs, &key, sizeof(key), out, sizeof(*out), 0);
+}
+
+int sampler_judge(struct sampler *s, pid_t pid, const struct krait_proc *verdict)
+{
+	uint32_t key = pid;
+
+	/* BPF_EXIST: a process that has ended meanwhile stays deleted. */
+	return bpf_map__update_elem(s->skel->maps.procs, &key, sizeof(key), verdict,
+				    sizeof(*verdict), BPF_EXIST);
+}
+
+int sampler_layout(struct sampler *s, const struct krait_layout *layout)
+{
+	uint32_t i = 0;
+	int err;
+
+	while (i < s->layout_cnt && memcmp(&s->layouts[i], layout, sizeof(*layout)) != 0)
+		i++;
+	if (i < s->layout_cnt)
+		return i;
+	if (i == KRAIT_LAYOUTS)
+		return -ENOSPC;
+	err = bpf_map__update_elem(s->skel->maps.layouts, &i, sizeof(i), layout, sizeof(*layout),
+				   BPF_ANY);
+	if (err)
+		return err;
+	s->layouts[s->layout_cnt++] = *layout;
+	return i;
+}
+
+void sampler_next_epoch(struct sampler *s)
+{
+	s->skel->data->epoch++;
+}
+
+void sampler_counters(const struct sampler *s, uint64_t *counters)
+{
+	uint64_t(*per_cpu)[KRAIT_CNT_CNT] = calloc(s->cpu_cnt, sizeof(*per_cpu));
+	uint32_t zero = 0;
+
+	memset(counters, 0, KRAIT_CNT_CNT * sizeof(*counters));
+	if (!per_cpu)
+		return;
+	if (bpf_map__lookup_elem(s->skel->maps.counters, &zero, sizeof(zero), per_cpu,
+				 s->cpu_cnt * sizeof(*per_cpu), 0) == 0)
+		for (int cpu = 0; cpu < s->cpu_cnt; cpu++)
+			for (int i = 0; i < KRAIT_CNT_CNT; i++)
+				counters[i] += per_cpu[cpu][i];
+	free(per_cpu);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The BPF side as user space sees it: loaded, sized for this host, attached to a timer per CPU, and
+ * read.
+ *
+ * The only file that knows libbpf. Failures are logged in one line with the fix; libbpf's own words
+ * show with --verbose.
+ */
+#ifndef KRAIT_SESSION_SAMPLER_H
+#define KRAIT_SESSION_SAMPLER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bpf/abi.h"
+
+struct sampler;
+
+struct sampler_opts {
+	uint32_t freq_hz;
+	uint32_t max_depth;
+	bool ask_unknown;     /* any process may turn out to be a target */
+	bool follow_children; /* the children of a target are targets */
+};
+
+/*
+ * Loads the programs and attaches those that follow processes. No tick comes before sampler_start.
+ * NULL with errno: EPERM (no permission), EOPNOTSUPP (the kernel lacks something), else; logged.
+ */
+struct sampler *sampler_new(const struct sampler_opts *opts);
+void sampler_free(struct sampler *s);
+
+/* Starts the timers: one per online CPU. 0 or -errno, logged. */
+int sampler_start(struct sampler *s);
+/* Stops them: when this returns no further tick will run. Records may still wait in the ring. */
+void sampler_stop(struct sampler *s);
+
+/* Readable when the kernel wants the ring read at once; it must be read every now and then anyway.
+ */
+int sampler_fd(const struct sampler *s);
+/* Calls fn for each record that waits, not yet checked; `avail` bytes are its. 0 or fn's first
+ * negative value. */
+typedef int (*sampler_record_fn)(void *arg, void *record, size_t avail);
+int sampler_drain(struct sampler *s, sampler_record_fn fn, void *arg);
+
+/* Lets ticks on `pid` ask for a verdict, for runs in which not every process may do so. 0 or
+ * -errno. */
+int sampler_watch(struct sampler *s, pid_t pid);
+/* Whether any process is in the map still. With !ask_unknown: whether any of those wanted lives. */
+bool sampler_has_processes(const struct sampler *s);
+
+/*
+ * What the kernel holds of the process, to be handed to sampler_judge with a verdict filled in; the
+ * address space in it is the one that the verdict will be about. 0 or -ENOENT.
+ */
+int sampler_entry(const struct sampler *s, pid_t pid, struct krait_proc *out);
+int sampler_judge(struct sampler *s, pid_t pid, const struct krait_proc *verdict);
+/* The number of this layout for krait_proc.layout_idx, or -ENOSPC. */
+int sampler_layout(struct sampler *s, const struct krait_layout *layout);
+
+/* From now on stacks are sent and verified once again. */
+void sampler_next_epoch(struct sampler *s);
+/* The kernel's counters so far, summed over the CPUs: KRAIT_CNT_CNT of them. */
+void sampler_counters(const struct sampler *s, uint64_t *counters);
+
+#endif

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The event loop of a run.
+ *
+ * One thread, one epoll, three files: the ring (which wakes us only for what can't wait), the
+ * signals, the command's pidfd. Whatever has a time (reading the ring, the next epoch, the progress
+ * line, an interpreter to look at again, the end) is a deadline, and the nearest one is epoll's
+ * timeout. Samples never wake us: the ring is read DRAIN_NS after the last time.
+ */
+#include "user/session/session.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "user/base/log.h"
+#include "user/base/strbuf.h"
+#include "user/drain/records.h"
+#include "user/session/child.h"
+#include "user/session/family.h"
+#include "user/session/judge.h"
+#include "user/session/progress.h"
+#include "user/session/sampler.h"
+
+#define SECOND_NS 1000000000ULL
+/* Four wake-ups a second: nothing beside what they carry, and a ring holds several seconds of the
+ * highest rate. */
+#define DRAIN_NS (SECOND_NS / 4)
+#define EPOCH_NS SECOND_NS
+
+struct session {
+	const struct session_opts *opts;
+	const struct session_sink *sink;
+	struct session_result *result;
+	struct sampler *sampler;
+	struct judge *judge;
+	struct child child;
+	struct progress progress;
+	int epoll_fd, signal_fd;
+	sigset_t old_mask;
+	uint64_t drain_at_ns, epoch_at_ns, end_at_ns;
+	uint64_t sample_cnt;
+	bool is_over;
+	int err;
+};
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * SECOND_NS + ts.tv_nsec;
+}
+
+/* ---- Records ---- */
+
+static int emit(const struct krait_hdr *rec, void *arg)
+{
+	struct session *s = arg;
+
+	return s->sink->on_record(rec, s->sink->arg);
+}
+
+/* What a process event asks of us, besides being passed on. */
+static int act_on_process(struct session *s, const struct krait_process_rec *rec)
+{
+	if (rec->what == KRAIT_PROCESS_SEEN)
+		return judge_process(s->judge, rec->pid);
+	if (rec->what == KRAIT_PROCESS_FORK)
+		judge_forked(s->judge, rec->pid);
+	return 0;
+}
+
+static int on_record(void *arg, void *record, size_t avail)
+{
+	const struct krait_hdr *h = record;
+	struct session *s = arg;
+
+	if (!record_check(record, avail)) {
+		s->result->records_malformed++;
+		return 0;
+	}
+	if (h->kind == KRAIT_SAMPLE) {
+		const struct krait_sample_rec *sample = record;
+
+		if (!s->sample_cnt++)
+			s->result->first_sample_ns = sample->time_ns - s->result->start_mono_ns;
+	}
+	s->err = emit(h, s);
+	if (!s->err && h->kind == KRAIT_PROCESS)
+		s->err = act_on_process(s, record);
+	return s->err;
+}
+
+static void drain(struct session *s)
+{
+	sampler_drain(s->sampler, on_record, s);
+	s->drain_at_ns = clock_ns(CLOCK_MONOTONIC) + DRAIN_NS;
+}
+
+/* ---- The end, and what comes before it ---- */
+
+/* Sends the signal on to the command: one from the terminal it has got already. */
+static void forward_signal(struct session *s, const struct signalfd_siginfo *info)
+{
+	if (s->child.pid && s->child.status < 0 && info->ssi_code == SI_USER)
+		kill(s->child.pid, info->ssi_signo);
+}
+
+static void on_signal(struct session *s)
+{
+	struct signalfd_siginfo info;
+
+	while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGUSR1) {
+			drain(s);
+			if (s->sink->on_snapshot)
+				s->sink->on_snapshot(s->sink->arg);
+			continue;
+		}
+		forward_signal(s, &info);
+		s->is_over = true;
+	}
+}
+
+static bool targets_are_gone(const struct session *s)
+{
+	return s->opts->pid_cnt && !sampler_has_processes(s->sampler);
+}
+
+static void on_time(struct session *s)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	if (now >= s->drain_at_ns) {
+		drain(s);
+		if (targets_are_gone(s)) {
+			log_info("record: the processes have ended");
+			s->is_over = true;
+		}
+	}
+	if (!s->err)
+		s->err = judge_due(s->judge, now);
+	if (now >= s->epoch_at_ns) {
+		sampler_next_epoch(s->sampler);
+		s->epoch_at_ns = now + EPOCH_NS;
+		progress_show(&s->progress, now - s->result->start_mono_ns, s->sample_cnt,
+			      s->result->python_cnt);
+	}
+	if (now >= s->end_at_ns)
+		s->is_over = true;
+}
+
+static int timeout_ms(const struct session *s)
+{
+	uint64_t at = s->drain_at_ns < s->epoch_at_ns ? s->drain_at_ns : s->epoch_at_ns;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	if (s->end_at_ns < at)
+		at = s->end_at_ns;
+	if (judge_next_ns(s->judge) < at)
+		at = judge_next_ns(s->judge);
+	return at <= now ? 0 : (at - now + 999999) / 1000000;
+}
+
+static void loop(struct session *s)
+{
+	struct epoll_event events[4];
+
+	while (!s->is_over && !s->err) {
+		int cnt = epoll_wait(s->epoll_fd, events, 4, timeout_ms(s));
+
+		if (cnt < 0 && errno != EINTR)
+			s->err = -errno;
+		for (int i = 0; i < cnt; i++) {
+			int fd = events[i].data.fd;
+
+			if (fd == s->signal_fd)
+				on_signal(s);
+			else if (fd == s->child.pid_fd)
+				s->is_over = child_reap(&s->child, false) || s->is_over;
+			else
+				drain(s);
+		}
+		on_time(s);
+	}
+}
+
+/* ---- Setting up ---- */
+
+static int watch_fd(struct session *s, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+static int open_files(struct session *s)
+{
+	sigset_t mask;
+	int err;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &mask, &s->old_mask);
+	s->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (s->signal_fd < 0 || s->epoll_fd < 0)
+		return -errno;
+	err = watch_fd(s, s->signal_fd);
+	return err ?: watch_fd(s, sampler_fd(s->sampler));
+}
+
+/* The processes asked for by pid, checked, and those that descend from them. */
+static int watch_pids(struct session *s)
+{
+	const struct session_opts *o = s->opts;
+	struct family family = {};
+	int err = family_init(&family, o->pids, o->pid_cnt);
+
+	for (uint32_t i = 0; !err && i < o->pid_cnt; i++) {
+		bool has_children = false;
+
+		for (uint32_t k = 0; k < family.cnt; k++)
+			has_children |= family.members[k].root == o->pids[i] &&
+					family.members[k].pid != o->pids[i];
+		err = judge_wanted(s->judge, o->pids[i], has_children && o->follow_children);
+	}
+	for (uint32_t k = 0; !err && k < family.cnt; k++) {
+		const struct family_member *m = &family.members[k];
+
+		if (m->root && (o->follow_children || m->pid == m->root))
+			err = sampler_watch(s->sampler, m->pid);
+	}
+	family_release(&family);
+	return err;
+}
+
+static int start_command(struct session *s)
+{
+	int err = child_start(&s->child, s->opts->command);
+
+	err = err ?: watch_fd(s, s->child.pid_fd);
+	return err ?: sampler_watch(s->sampler, s->child.pid);
+}
+
+static int set_up(struct session *s)
+{
+	const struct session_opts *o = s->opts;
+	struct sampler_opts sampler_opts = {
+		.freq_hz = o->freq_hz,
+		.max_depth = o->max_depth,
+		.ask_unknown = !o->pid_cnt && !o->command,
+		.follow_children = o->follow_children,
+	};
+	int err;
+
+	s->sampler = sampler_new(&sampler_opts);
+	if (!s->sampler)
+		return -errno;
+	s->judge = judge_new(s->sampler, o, s->result, emit, s);
+	if (!s->judge)
+		return -ENOMEM;
+	err = open_files(s);
+	if (!err && o->pid_cnt)
+		err = watch_pids(s);
+	if (!err && o->command)
+		err = start_command(s);
+	return err;
+}
+
+static int start(struct session *s)
+{
+	uint64_t now;
+	int err;
+
+	s->result->start_unix_ns = clock_ns(CLOCK_REALTIME);
+	s->result->start_mono_ns = now = clock_ns(CLOCK_MONOTONIC);
+	s->drain_at_ns = now + DRAIN_NS;
+	s->epoch_at_ns = now + EPOCH_NS;
+	s->end_at_ns = s->opts->duration_ns ? now + s->opts->duration_ns : UINT64_MAX;
+	err = sampler_start(s->sampler);
+	if (err || !s->child.pid)
+		return err;
+	err = child_go(&s->child);
+	if (err)
+		log_error("record: run %s: %s", s->opts->command[0], strerror(-err));
+	return err;
+}
+
+/* Ends the sampling, takes what still waits in the ring, and the books. */
+static void finish(struct session *s)
+{
+	struct session_result *r = s->result;
+
+	if (!r->start_mono_ns)
+		return;
+	sampler_stop(s->sampler);
+	r->duration_ns = clock_ns(CLOCK_MONOTONIC) - r->start_mono_ns;
+	if (!s->err)
+		drain(s);
+	sampler_counters(s->sampler, r->counters);
+	progress_clear(&s->progress);
+}
+
+static void tear_down(struct session *s)
+{
+	child_release(&s->child);
+	judge_free(s->judge);
+	sampler_free(s->sampler);
+	if (s->epoll_fd >= 0)
+		close(s->epoll_fd);
+	if (s->signal_fd >= 0) {
+		close(s->signal_fd);
+		/* From here on a signal has its default effect: a second one abandons what is being
+		 * written. */
+		sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
+	}
+}
+
+int session_run(const struct session_opts *opts, const struct session_sink *sink,
+		struct session_result *result)
+{
+	struct session s = {
+		.opts = opts,
+		.sink = sink,
+		.result = result,
+		.epoll_fd = -1,
+		.signal_fd = -1,
+		.child = {.pid_fd = -1, .go_fd = -1, .status = -1},
+	};
+
+	*result = (struct session_result){.command_status = -1};
+	progress_init(&s.progress, opts->show_progress, opts->duration_ns);
+	s.err = set_up(&s);
+	s.err = s.err ?: start(&s);
+	if (!s.err)
+		loop(&s);
+	finish(&s);
+	result->command_pid = s.child.pid;
+	result->command_status = s.child.status;
+	tear_down(&s);
+	return s.err;
+}
+
+int session_wait_command(struct session_result *result)
+{
+	struct child child = {.pid = result->command_pid, .status = result->command_status};
+
+	if (!child.pid)
+		return 0;
+	if (child.status < 0)
+		log_verbose("record: the command still runs; waiting for it");
+	child_reap(&child, true);
+	result->command_status = child.status;
+	return child.status;
+}
+
+char *session_target_text(const struct session_opts *opts)
+{
+	struct strbuf text = {};
+
+	if (opts->command) {
+		for (char *const *arg = opts->command; *arg; arg++)
+			strbuf_addf(&text, "%s%s", arg == opts->command ? "" : " ", *arg);
+	} else if (opts->pid_cnt) {
+		for (uint32_t i = 0; i < opts->pid_cnt; i++)
+			strbuf_addf(&text, "%s%d", i ? "," : "pid ", opts->pids[i]);
+	} else if (opts->comm) {
+		strbuf_addf(&text, "comm %s", opts->comm);
+	} else {
+		strbuf_add_str(&text, "all");
+	}
+	return text.failed ? (strbuf_release(&text), NULL) : text.buf;
+}

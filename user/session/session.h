@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A run: the event loop that joins the stages. Records come out of the ring, processes are judged,
+ * time passes, signals and children end, and every record goes to the sink in the order that a
+ * recording will have.
+ */
+#ifndef KRAIT_SESSION_SESSION_H
+#define KRAIT_SESSION_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bpf/abi.h"
+
+struct session_opts {
+	uint32_t freq_hz;
+	uint32_t max_depth;
+	uint64_t duration_ns; /* 0: until a signal, or the end of the targets */
+	const pid_t *pids;    /* only these; none: every process */
+	uint32_t pid_cnt;
+	const char *comm;     /* only processes of this name; NULL: any */
+	char *const *command; /* started, and followed until it ends; NULL: none */
+	bool follow_children;
+	bool show_progress;
+};
+
+/* Where the run's records go, checked. A negative return ends the run with that error. */
+struct session_sink {
+	int (*on_record)(const struct krait_hdr *rec, void *arg);
+	/* SIGUSR1: write what there is, and go on. */
+	void (*on_snapshot)(void *arg);
+	void *arg;
+};
+
+/* A kind of process that could not be profiled, and how many of it were met. */
+struct session_refusal {
+	char why[160];
+	uint32_t process_cnt;
+	uint32_t an_example_pid;
+};
+
+#define SESSION_REFUSALS 16
+
+struct session_result {
+	uint64_t start_unix_ns, start_mono_ns, duration_ns;
+	uint64_t first_sample_ns; /* after the start; 0: there was none */
+	uint64_t counters[KRAIT_CNT_CNT];
+	uint64_t records_malformed;
+	uint32_t python_cnt; /* processes judged to be profilable, forked children not counted */
+	struct session_refusal refusals[SESSION_REFUSALS];
+	uint32_t refusal_cnt;
+	pid_t command_pid;  /* 0: none */
+	int command_status; /* exit status of the command, 128 + n if signal n ended it; -1: none,
+			       or it still runs */
+};
+
+/*
+ * Runs to the end. 0; -EPERM or -EOPNOTSUPP (not allowed, not supported), -ESRCH (no process that
+ * could be profiled among those asked for), else -errno; logged. *result is filled in as far as the
+ * run came.
+ */
+int session_run(const struct session_opts *opts, const struct session_sink *sink,
+		struct session_result *result);
+
+/* Waits for the command to end, if there was one and it still runs, and returns its status to pass
+ * on; 0 without a command. */
+int session_wait_command(struct session_result *result);
+
+/* What a run of these options is about, in words: "all", "pid 12,13", "comm x", "python3 app.py".
+ * The caller frees. */
+char *session_target_text(const struct session_opts *opts);
+
+#endif
