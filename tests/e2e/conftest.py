@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+What the end-to-end tests share: the interpreters, and the promise that nothing is left over.
+
+Every test of one interpreter runs together (session-scoped, parametrised fixture), and most of them
+look at one recording of it: see recordings.py.
+"""
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+import kraitrun
+from targets import SUPPORTED
+
+BPFTOOL = shutil.which("bpftool") or shutil.which("bpftool", path="/usr/sbin:/usr/local/sbin")
+# The kernel frees a program some time after its last descriptor is closed.
+FREE_S = 10
+
+
+@pytest.fixture(scope="session", params=SUPPORTED, ids=lambda py: py.name)
+def py(request):
+    """Each CPython that krait supports, one after the other."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def one_py():
+    """One CPython, for what does not depend on the version."""
+    plain = [py for py in SUPPORTED if not py.root]
+    if not plain:
+        pytest.skip("no CPython from 3.8 on")
+    return ([py for py in plain if py.minor == (3, 11)] or plain)[-1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def krait_exists():
+    if not os.access(kraitrun.KRAIT, os.X_OK):
+        pytest.exit("no %s: run make first" % kraitrun.KRAIT, returncode=1)
+    if os.geteuid() != 0:
+        pytest.exit("the end-to-end tests need root", returncode=1)
+
+
+def is_ours(pid):
+    try:
+        with open("/proc/%s/environ" % pid, "rb") as stream:
+            return kraitrun.SESSION.encode() in stream.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def our_processes():
+    """Processes that these tests started, by the mark in their environment."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        if is_ours(pid):
+            with open("/proc/%s/cmdline" % pid, "rb") as stream:
+                found.append("%s %r" % (pid, stream.read()))
+    return found
+
+
+def bpf_objects():
+    """{"prog 12": holders} of what BPF holds in the kernel. A holder is a process id."""
+    found = {}
+    for kind in ("prog", "map", "link"):
+        listing = subprocess.run([BPFTOOL, "-j", kind, "show"], capture_output=True, check=True)
+        for item in json.loads(listing.stdout or "[]"):
+            name = "%s %d %s" % (kind, item["id"], item.get("name", ""))
+            found[name] = [holder["pid"] for holder in item.get("pids", [])]
+    return found
+
+
+def left_over(before):
+    """What is there now, was not before and is held by nobody or by one of ours."""
+    return our_processes() + [
+        name
+        for name, holders in (bpf_objects() if BPFTOOL else {}).items()
+        if name not in before and (not holders or any(is_ours(pid) for pid in holders))
+    ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_over(krait_exists):
+    before = bpf_objects() if BPFTOOL else {}
+    yield
+    end = time.monotonic() + FREE_S
+    while left_over(before) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert left_over(before) == []
+
+
+def pytest_configure(config):
+    """Skips are printed with their reason, however pytest was called."""
+    if "s" not in config.option.reportchars:
+        config.option.reportchars += "s"

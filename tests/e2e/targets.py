@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The programs under krait: started, warm before a test goes on, stopped by closing their stdin."""
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import kraitrun
+
+sys.path.insert(0, os.path.join(kraitrun.TREE, "tests"))
+
+import pythons
+
+EVERY = pythons.find()
+SUPPORTED = [py for py in EVERY if py.minor in pythons.WANTED]
+WORKLOADS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workloads")
+STOP_S = 20
+
+
+def script(py, name):
+    """The path of a workload as the interpreter sees it."""
+    if not hasattr(py, "e2e_folder"):
+        py.e2e_folder = py.path_for(WORKLOADS)
+    return os.path.join(py.e2e_folder, name + ".py")
+
+
+def command(py, name, *args):
+    return py.argv([script(py, name)] + [str(arg) for arg in args])
+
+
+class Workload:
+    """A running workload that has said "ready"; .facts is what it said with it."""
+
+    def __init__(self, py, name, *args):
+        self.py = py
+        self.name = name
+        self.process = subprocess.Popen(
+            command(py, name, *args),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=kraitrun.ENV,
+            cwd="/",
+        )
+        self.pid = self.process.pid
+        self.truth = None
+        self.facts = self.hear("ready")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def hear(self, word):
+        """The facts of the next line, which must begin with that word."""
+        line = self.process.stdout.readline().decode()
+        assert line.startswith(word + " "), "%s said %r" % (self.name, line)
+        return json.loads(line[len(word) :])
+
+    def tell(self, word):
+        self.process.stdin.write(word.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def stop(self):
+        """Ends it; returns what it measured of itself."""
+        out, _ = self.process.communicate(timeout=STOP_S)
+        assert self.process.returncode == 0, "%s exits %d" % (self.name, self.process.returncode)
+        line = out.decode().splitlines()[-1]
+        assert line.startswith("done "), line
+        self.truth = json.loads(line[len("done") :])
+        return self.truth
+
+
+def cpu_seconds(pid):
+    """CPU time that a process has used, its ended children left out: utime + stime, proc(5)."""
+    with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as stream:
+        fields = stream.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_cpu(pids, seconds, timeout=30):
+    """Returns once each of these processes has used so much CPU time from now on."""
+    goal = {pid: cpu_seconds(pid) + seconds for pid in pids}
+    end = time.monotonic() + timeout
+    while any(cpu_seconds(pid) < goal[pid] for pid in pids):
+        assert time.monotonic() < end, "the workloads get no CPU time"
+        time.sleep(0.02)
+
+
+def markers(name):
+    """{"line: leaf": line number} of the comments at the ends of a workload's lines."""
+    with open(os.path.join(WORKLOADS, name + ".py"), encoding="utf-8") as stream:
+        found = {}
+        for number, line in enumerate(stream, 1):
+            match = re.search(r"# ((?:line|begin|end|drive): .*)$", line)
+            if match:
+                assert match[1] not in found, match[1]
+                found[match[1]] = number
+    return found

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""How a recording is aimed, ended and written."""
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+
+import folded
+import kraitrun
+import targets
+
+CPU_S = 0.2
+
+
+def assert_only(folder, *names):
+    """No temporary file is left beside the output."""
+    assert sorted(os.listdir(folder)) == sorted(names)
+
+
+@pytest.fixture
+def spin(one_py):
+    with targets.Workload(one_py, "spin") as workload:
+        yield workload
+
+
+# ---- How it ends ----
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_writes_what_there_is(spin, tmp_path, number):
+    names = ["run.folded", "run.krait", "run.pb.gz"]
+    outputs = [arg for name in names for arg in ("-o", tmp_path / name)]
+    with kraitrun.start_record("-p", spin.pid, *outputs) as krait:
+        targets.wait_cpu([spin.pid], 2 * CPU_S)
+        assert not (tmp_path / "run.folded").exists()
+        run = krait.stop(number)
+    assert_only(tmp_path, *names)
+    stacks = folded.read(tmp_path / "run.folded")
+    assert folded.total(stacks) == run.ledger.samples > 0
+    again = kraitrun.krait("report", tmp_path / "run.krait", "-o", "-")
+    assert again.code == 0 and again.out == (tmp_path / "run.folded").read_bytes()
+
+
+def test_snapshot(spin, tmp_path):
+    """SIGUSR1 writes what there is so far, and the run goes on."""
+    output = tmp_path / "run.folded"
+    with kraitrun.start_record("-p", spin.pid, "-F", 499, "-o", output) as krait:
+        targets.wait_cpu([spin.pid], CPU_S)
+        krait.send(signal.SIGUSR1)
+        end = time.monotonic() + kraitrun.GRACE_S
+        while not output.exists():
+            assert time.monotonic() < end, "no snapshot"
+            time.sleep(0.01)
+        first = folded.total(folded.read(output))
+        targets.wait_cpu([spin.pid], CPU_S)
+        run = krait.stop()
+    assert 0 < first < folded.total(folded.read(output)) == run.ledger.samples
+    assert_only(tmp_path, "run.folded")
+
+
+def test_target_that_ends_during_the_run(spin, tmp_path):
+    output = tmp_path / "run.folded"
+    with kraitrun.start_record("-p", spin.pid, "-d", 2, "-o", output) as krait:
+        targets.wait_cpu([spin.pid], CPU_S)
+        spin.stop()
+        run = krait.wait()
+    kraitrun.check(run, 0)
+    assert folded.total(folded.having(folded.read(output), "spin")) > 5
+
+
+def test_two_at_once(spin, tmp_path):
+    """Two kraits do not disturb one another."""
+    outputs = [tmp_path / "one.folded", tmp_path / "two.folded"]
+    with contextlib.ExitStack() as stack:
+        both = [
+            stack.enter_context(kraitrun.start_record("-p", spin.pid, "-F", 499, "-o", output))
+            for output in outputs
+        ]
+        targets.wait_cpu([spin.pid], CPU_S)
+        for krait in both:
+            krait.stop()
+    for output in outputs:
+        assert folded.total(folded.having(folded.read(output), "spin")) > 20
+
+
+# ---- What it is aimed at ----
+
+
+def test_processes_that_start_later(one_py, tmp_path):
+    """-a, and a Python that did not exist when krait began."""
+    output = tmp_path / "run.folded"
+    with kraitrun.start_record("-a", "-F", 499, "-o", output) as krait:
+        with targets.Workload(one_py, "spin") as late:
+            targets.wait_cpu([late.pid], 2 * CPU_S)
+            late.stop()
+        run = krait.stop()
+    stacks = folded.read(output)
+    assert folded.total(stacks) == run.ledger.samples
+    mine = folded.having(folded.of_pid(stacks, late.pid), "spin")
+    assert folded.total(mine) >= 0.7 * 499 * 2 * CPU_S
+
+
+def test_several_pids_and_no_others(one_py, spin, tmp_path):
+    output = tmp_path / "run.folded"
+    with contextlib.ExitStack() as stack:
+        two = [stack.enter_context(targets.Workload(one_py, "spin")) for _ in range(2)]
+        pids = [workload.pid for workload in two]
+        args = ["-p", "%d,%d" % tuple(pids), "-F", 499, "-o", output]
+        with stack.enter_context(kraitrun.start_record(*args)) as krait:
+            targets.wait_cpu(pids + [spin.pid], CPU_S)
+            krait.stop()
+    assert {stack.pid for stack in folded.read(output)} == set(pids)
+
+
+def test_comm(one_py, spin, tmp_path):
+    output = tmp_path / "run.folded"
+    with targets.Workload(one_py, "spin", "krait-e2e-comm") as named:
+        with kraitrun.start_record("--comm", "krait-e2e-comm", "-F", 499, "-o", output) as krait:
+            targets.wait_cpu([named.pid, spin.pid], CPU_S)
+            krait.stop()
+    assert {stack.pid for stack in folded.read(output)} == {named.pid}
+
+
+def test_no_children(one_py, tmp_path):
+    output = tmp_path / "run.folded"
+    with targets.Workload(one_py, "forks") as forks, targets.Workload(one_py, "spin") as spin:
+        args = ["-p", "%d,%d" % (forks.pid, spin.pid), "--no-children", "-F", 499, "-o", output]
+        with kraitrun.start_record(*args) as krait:
+            forks.tell("go")
+            forks.hear("forked")
+            targets.wait_cpu([forks.facts["early"], spin.pid], CPU_S)
+            krait.stop()
+        forks.stop()
+    assert {stack.pid for stack in folded.read(output)} <= {forks.pid, spin.pid}
+
+
+# ---- Where it writes ----
+
+
+def test_stdout_is_data_and_nothing_else(spin):
+    run = kraitrun.record("-p", spin.pid, "-d", 1, "-F", 499, "-o", "-", seconds=1)
+    stacks = folded.parse(run.out)
+    assert folded.total(stacks) == run.ledger.samples > 0
+
+
+def test_format_overrides_the_name(spin, tmp_path):
+    output = tmp_path / "profile.data"
+    kraitrun.record("-p", spin.pid, "-d", 1, "-f", "folded", "-o", output, seconds=1)
+    assert folded.having(folded.read(output), "spin")
+
+
+def test_an_older_file_is_replaced_whole(spin, tmp_path):
+    output = tmp_path / "run.folded"
+    output.write_text("older\n" * 100000)
+    kraitrun.record("-p", spin.pid, "-d", 1, "-o", output, seconds=1)
+    assert folded.having(folded.read(output), "spin")
+    assert_only(tmp_path, "run.folded")
+
+
+def test_a_full_disk_is_said(spin):
+    run = kraitrun.krait("record", "-p", spin.pid, "-d", 1, "-f", "folded", "-o", "/dev/full")
+    assert run.code == 1
+    assert "/dev/full" in run.err
+
+
+def test_quiet_says_nothing(spin, tmp_path):
+    output = tmp_path / "run.folded"
+    run = kraitrun.krait("record", "--quiet", "-p", spin.pid, "-d", 1, "-o", output)
+    assert (run.code, run.out, run.err) == (0, b"", "")
+
+
+def test_verbose_says_more(spin, tmp_path):
+    args = ["-p", spin.pid, "-d", 1, "-o", tmp_path / "run.folded"]
+    plain = kraitrun.record(*args, seconds=1)
+    verbose = kraitrun.record("--verbose", *args, seconds=1)
+    assert len(verbose.err.splitlines()) > len(plain.err.splitlines())
+    assert all(line.startswith("krait: ") for line in verbose.err.splitlines())
+
+
+# ---- Lines: --function, --no-lineno ----
+
+
+@pytest.fixture(scope="module")
+def recording(one_py, tmp_path_factory):
+    """A recording, and its stacks with lines."""
+    folder = tmp_path_factory.mktemp("recording")
+    with targets.Workload(one_py, "lines") as workload:
+        args = ["-p", workload.pid, "-d", 1, "-F", 999, "-o", folder / "x.krait"]
+        kraitrun.record(*args, seconds=1)
+    run = kraitrun.krait("report", folder / "x.krait", "--full-path", "-o", "-")
+    return folder / "x.krait", workload.facts["table"], folded.parse(run.out)
+
+
+def test_no_lineno(recording):
+    path, _, stacks = recording
+    run = kraitrun.krait("report", path, "--no-lineno", "--full-path", "-o", "-")
+    bare = folded.parse(run.out)
+    assert {frame.line for stack in bare for frame in stack.frames} == {None}
+    assert folded.total(bare) == folded.total(stacks)
+    assert len(bare) < len(stacks)
+
+
+def test_function_merges_lines(recording):
+    path, table, stacks = recording
+    run = kraitrun.krait("report", path, "--function", "--full-path", "-o", "-")
+    merged = folded.parse(run.out)
+    assert folded.total(merged) == folded.total(stacks)
+    assert len(merged) < len(stacks)
+    first = {(entry["name"], entry["file"]): set() for entry in table}
+    for entry in table:
+        first[entry["name"], entry["file"]].add(entry["first"])
+    for frame in {frame for stack in merged for frame in stack.frames}:
+        if frame[:2] in first:
+            assert frame.line in first[frame[:2]]
+
+
+def test_report_without_output_prints_a_table(recording):
+    run = kraitrun.krait("report", recording[0])
+    assert run.code == 0
+    assert "drive" in run.out.decode() and "%" in run.out.decode()

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Stacks that are hard to get right: frames that never rest, no GIL, a cut at --max-depth."""
+import ast
+import os
+
+import folded
+import kraitrun
+import targets
+
+
+def call_graph(name):
+    """{(caller, callee): lines of the calls} and {function: its lines}, read from the source."""
+    with open(os.path.join(targets.WORKLOADS, name + ".py"), encoding="utf-8") as stream:
+        tree = ast.parse(stream.read())
+    edges, lines = {}, {}
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    top = [node for node in tree.body if node not in functions]
+    for caller, body in [("<module>", top)] + [(f.name, f.body) for f in functions]:
+        for node in (inner for statement in body for inner in ast.walk(statement)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                edges.setdefault((caller, node.func.id), set()).add(node.lineno)
+    for function in functions:
+        lines[function.name] = range(function.lineno, function.end_lineno + 1)
+    return edges, lines
+
+
+def why_impossible(stack, edges, lines):
+    """None, or what the program can never do."""
+    frames = [f for f in stack.frames if f.file.endswith("/families.py")]
+    others = stack.frames[len(frames) :]
+    if others and (frames != list(stack.frames[: len(frames)]) or "harness" not in others[0].file):
+        return "a frame of another file"
+    if not frames or frames[0].name != "<module>":
+        return "no <module> at the root"
+    for caller, callee in zip(frames, frames[1:]):
+        if caller.line not in edges.get((caller.name, callee.name), ()):
+            return "%s at line %s does not call %s" % (caller.name, caller.line, callee.name)
+    leaf = frames[-1]
+    if leaf.name != "<module>" and leaf.line not in lines[leaf.name]:
+        return "line %s is not in %s" % (leaf.line, leaf.name)
+    return None
+
+
+def test_alternating_families_at_5_khz(py, tmp_path):
+    """Not one stack, of thousands, that the program's call graph does not have."""
+    output = tmp_path / "run.folded"
+    with targets.Workload(py, "families") as workload:
+        run = kraitrun.record("-p", workload.pid, "-F", 5000, "-d", 2, "-o", output, seconds=2)
+        workload.stop()
+    stacks = folded.read(output)
+    assert run.ledger.samples > 1000
+    assert run.ledger.samples >= 0.99 * run.ledger.ticks, run
+    assert {n[0] for s in stacks for n in folded.names(s)} >= {"a", "b"}
+    edges, lines = call_graph("families")
+    wrong = [(why_impossible(stack, edges, lines), stack) for stack in stacks]
+    assert [pair for pair in wrong if pair[0]] == []
+
+
+def test_time_without_the_gil_keeps_its_stack(py, tmp_path):
+    """Two threads in zlib: at least 95 % of the ticks on them have the Python stack."""
+    output = tmp_path / "run.folded"
+    with targets.Workload(py, "zlibs") as workload:
+        run = kraitrun.record(
+            "-p", workload.pid, "-F", 499, "-d", "1s", "-t", "-o", output, seconds=1
+        )
+        tids = workload.facts["tids"]
+        workload.stop()
+    stacks = folded.having(folded.read(output), "squeeze")
+    assert run.ledger.ticks > 100
+    assert folded.total(stacks) >= 0.95 * run.ledger.ticks, run
+    marks = targets.markers("zlibs")
+    for tid in tids:
+        mine = [stack for stack in stacks if stack.tid == tid]
+        assert folded.total(mine) > 20
+        tails = {tuple((f.name, f.line) for f in s.frames[-2:]) for s in mine}
+        assert (("worker", marks["line: worker"]), ("squeeze", marks["line: squeeze"])) in tails
+
+
+def test_max_depth_keeps_the_innermost_frames(py, tmp_path):
+    output = tmp_path / "run.folded"
+    with targets.Workload(py, "deep") as workload:
+        kraitrun.record(
+            *("-p", workload.pid, "-F", 499, "-d", 1, "--max-depth", 100, "-o", output), seconds=1
+        )
+        workload.stop()
+    stacks = folded.read(output)
+    assert folded.total(stacks) > 20
+    for stack in stacks:
+        names = folded.names(stack)
+        assert names[0] == "[truncated]" and len(names) == 101
+        inner = names[names.index("bottom") :]
+        assert names[1:] == ["deep"] * (100 - len(inner)) + inner and len(inner) <= 2

@@ -1,0 +1,249 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Runs the test suites and adds up what they say.
+
+    suite.py cmocka NAME [PROGRAM]...    C programs made with cmocka
+    suite.py pytest NAME FOLDER          a folder of pytest files
+    suite.py script NAME [SCRIPT]...     Python scripts that exit 0 when all is well
+    suite.py oracle NAME PROGRAM         line tables: PROGRAM against every CPython here
+    suite.py all                         every suite through make, until one fails
+
+A suite's own output passes through as it comes. Then follows one closing line, "unit: 40 passed, 0
+failed, 0 skipped", which counts what the runners themselves reported, never more: a program that
+died or said nothing counts as one failure. With KRAIT_TALLY=FILE the counts are appended there too,
+which is how `all` adds them up.
+"""
+
+import codecs
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(TESTS)
+
+# The order is that of cost: what fails soonest comes first.
+SUITES = ["lint", "unit", "host", "layouts", "golden", "oracle", "e2e"]
+# A hung program must not hang the whole run.
+TIMEOUT_S = {"cmocka": 300, "script": 300, "oracle": 300, "pytest": 660}
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def add(self, passed=0, failed=0, skipped=0):
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+
+    def text(self):
+        return "%d passed, %d failed, %d skipped" % (self.passed, self.failed, self.skipped)
+
+
+def stop(proc):
+    """Ends the program and what it started: it has a process group of its own."""
+    try:
+        os.killpg(proc.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def run(argv, timeout_s, stdin=None):
+    """Runs a program, passing its output on as it comes. (exit status, output); -1 after a timeout."""
+    env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
+    proc = subprocess.Popen(
+        argv,
+        stdin=stdin or subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=ROOT,
+        env=env,
+        start_new_session=True,
+    )
+    timed_out = []
+
+    def on_alarm(_signum, _frame):
+        timed_out.append(True)
+        stop(proc)
+
+    signal.signal(signal.SIGALRM, on_alarm)
+    signal.alarm(timeout_s)
+    output = []
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    try:
+        for chunk in iter(lambda: proc.stdout.read1(65536), b""):
+            output.append(decoder.decode(chunk))
+            sys.stdout.write(output[-1])
+            sys.stdout.flush()
+        status = proc.wait()
+    except BaseException:
+        stop(proc)
+        raise
+    finally:
+        signal.alarm(0)
+    if timed_out:
+        print("%s: stopped after %d s" % (argv[0], timeout_s))
+        status = -1
+    return status, "".join(output)
+
+
+def count_cmocka(status, output, tally):
+    def number(word):
+        return sum(int(n) for n in re.findall(r"\[\s*%s\s*\] (\d+) test" % word, output))
+
+    passed, failed, skipped = number("PASSED"), number("FAILED"), number("SKIPPED")
+    if not failed and (status != 0 or passed + skipped == 0):
+        failed = 1
+    tally.add(passed, failed, skipped)
+
+
+def run_cmocka(tally, programs):
+    for program in programs:
+        print("  TEST    " + program, flush=True)
+        status, output = run([os.path.abspath(program)], TIMEOUT_S["cmocka"])
+        if status:
+            print("%s: exit status %d" % (program, status))
+        count_cmocka(status, output, tally)
+
+
+def count_pytest(status, output, tally):
+    closing = output.strip().splitlines()[-1] if output.strip() else ""
+
+    def number(word):
+        found = re.search(r"(\d+) %s\b" % word, closing)
+        return int(found.group(1)) if found else 0
+
+    passed, skipped = number("passed"), number("skipped") + number("xfailed")
+    failed = number("failed") + number("errors?") + number("xpassed")
+    if not failed and (status != 0 or passed + skipped == 0):
+        failed = 1
+    tally.add(passed, failed, skipped)
+
+
+def run_pytest(tally, folders):
+    for folder in folders:
+        path = os.path.join(ROOT, folder)
+        if not os.path.isdir(path) or not any(n.startswith("test_") for n in os.listdir(path)):
+            continue
+        argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", folder]
+        status, output = run(argv, TIMEOUT_S["pytest"])
+        count_pytest(status, output, tally)
+
+
+def run_scripts(tally, scripts):
+    for script in scripts:
+        print("  TEST    " + script, flush=True)
+        status, _ = run([sys.executable, script], TIMEOUT_S["script"])
+        if status:
+            print("%s: exit status %d" % (script, status))
+        tally.add(passed=status == 0, failed=status != 0)
+
+
+def newest_of_each_minor(found):
+    """One interpreter per minor version is enough for tables: micro releases do not change them."""
+    return sorted({py.minor: py for py in found}.values(), key=lambda py: py.version)
+
+
+def run_oracle(tally, programs):
+    """Each CPython says what it knows of its own code objects; the program compares."""
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, TESTS)
+    import pythons
+
+    found = [py for py in pythons.find() if py.version >= (3, 6)]
+    for py in newest_of_each_minor(found) if programs else []:
+        print("  ORACLE  " + py.name, flush=True)
+        script = py.path_for(os.path.join(TESTS, "oracle", "dump_lines.py"))
+        dump = subprocess.Popen(
+            py.argv([script]), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd="/"
+        )
+        status, _ = run([os.path.abspath(programs[0])], TIMEOUT_S["oracle"], stdin=dump.stdout)
+        dump.stdout.close()
+        ok = dump.wait() == 0 and status == 0
+        tally.add(passed=ok, failed=not ok)
+    for reason in pythons.missing(found):
+        print("oracle: skipped: " + reason)
+        tally.add(skipped=1)
+
+
+KINDS = {
+    "cmocka": run_cmocka,
+    "pytest": run_pytest,
+    "script": run_scripts,
+    "oracle": run_oracle,
+}
+
+
+def run_suite(kind, name, what):
+    tally = Tally()
+    if name == "e2e" and os.geteuid() != 0:
+        print("e2e: skipped: it loads BPF programs, which needs root")
+        tally.add(skipped=1)
+    else:
+        KINDS[kind](tally, what)
+        if tally.passed + tally.failed + tally.skipped == 0:
+            print("%s: skipped: it has no tests" % name)
+            tally.add(skipped=1)
+    print("%s: %s" % (name, tally.text()), flush=True)
+    if os.environ.get("KRAIT_TALLY"):
+        with open(os.environ["KRAIT_TALLY"], "a", encoding="utf-8") as stream:
+            stream.write("%s %d %d %d\n" % (name, tally.passed, tally.failed, tally.skipped))
+    return 1 if tally.failed else 0
+
+
+def read_tally(path):
+    total, lines = Tally(), []
+    with open(path, encoding="utf-8") as stream:
+        for line in stream:
+            name, *counts = line.split()
+            one = Tally()
+            one.add(*map(int, counts))
+            total.add(*map(int, counts))
+            lines.append("%s: %s" % (name, one.text()))
+    return total, lines
+
+
+def run_all():
+    """Stops at the first suite that fails; the last line counts what was run until then."""
+    status = 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "tally")
+        open(path, "w", encoding="utf-8").close()
+        env = dict(os.environ, KRAIT_TALLY=path)
+        for suite in SUITES:
+            target = "lint" if suite == "lint" else "test-" + suite
+            print("== %s" % suite, flush=True)
+            argv = [os.environ.get("MAKE", "make"), "--no-print-directory", target]
+            status = subprocess.run(argv, cwd=ROOT, env=env, check=False).returncode
+            if suite == "lint" or (status and not failed_in(path)):
+                # Lint, or a build that broke before its suite could count anything.
+                with open(path, "a", encoding="utf-8") as stream:
+                    stream.write("%s %d %d 0\n" % (suite, status == 0, status != 0))
+            if status:
+                break
+        total, lines = read_tally(path)
+    print("== all")
+    print("\n".join(lines))
+    print("%d passed, %d failed" % (total.passed, total.failed), flush=True)
+    return 1 if status else 0
+
+
+def failed_in(path):
+    return read_tally(path)[0].failed
+
+
+def main(argv):
+    if argv[1:] == ["all"]:
+        return run_all()
+    if len(argv) < 3 or argv[1] not in KINDS:
+        sys.stderr.write(__doc__)
+        return 2
+    return run_suite(argv[1], argv[2], argv[3:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The ELF reader over a small library made here: what it must find, every truncation of it, every
+ * byte of it made wrong in several ways, and sizes that ask for terabytes. Run with SAN=address.
+ */
+#include <elf.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "user/discover/elf.h"
+
+#if defined(__x86_64__)
+#define MACHINE EM_X86_64
+#else
+#define MACHINE EM_AARCH64
+#endif
+
+enum { S_NULL, S_SYM, S_STR, S_RODATA, S_PYRUNTIME, S_NAMES, S_CNT };
+#define SYMS 8
+
+struct image {
+	Elf64_Ehdr eh;
+	Elf64_Phdr ph[2];
+	Elf64_Sym sym[SYMS];
+	char str[160];
+	char rodata[32];
+	char names[64];
+	Elf64_Shdr sh[S_CNT];
+};
+
+static uint32_t add_name(char *table, size_t cap, const char *name)
+{
+	size_t at = 1;
+
+	while (table[at])
+		at += strlen(table + at) + 1;
+	assert_true(at + strlen(name) + 1 < cap);
+	strcpy(table + at, name);
+	return at;
+}
+
+static void set_section(struct image *im, int idx, const char *name, uint32_t type, size_t off,
+			size_t size)
+{
+	im->sh[idx] = (Elf64_Shdr){.sh_name = add_name(im->names, sizeof(im->names), name),
+				   .sh_type = type,
+				   .sh_offset = off,
+				   .sh_size = size,
+				   .sh_addralign = 1};
+}
+
+/* Symbols as NAME:VALUE would give them; a NULL ends the list. */
+static void make_image(struct image *im, bool has_section, const char *const *symbols)
+{
+	memset(im, 0, sizeof(*im));
+	memcpy(im->eh.e_ident, ELFMAG, SELFMAG);
+	im->eh.e_ident[EI_CLASS] = ELFCLASS64;
+	im->eh.e_ident[EI_DATA] = ELFDATA2LSB;
+	im->eh.e_ident[EI_VERSION] = im->eh.e_version = EV_CURRENT;
+	im->eh.e_type = ET_DYN;
+	im->eh.e_machine = MACHINE;
+	im->eh.e_ehsize = sizeof(im->eh);
+	im->eh.e_phoff = offsetof(struct image, ph);
+	im->eh.e_phentsize = sizeof(Elf64_Phdr);
+	im->eh.e_phnum = 2;
+	im->eh.e_shoff = offsetof(struct image, sh);
+	im->eh.e_shentsize = sizeof(Elf64_Shdr);
+	im->eh.e_shnum = S_CNT;
+	im->eh.e_shstrndx = S_NAMES;
+	im->ph[0].p_type = PT_NOTE;
+	im->ph[1] = (Elf64_Phdr){.p_type = PT_LOAD, .p_offset = 0x1000, .p_vaddr = 0x401000};
+	for (int i = 1; i < SYMS && symbols[i - 1]; i++)
+		im->sym[i] =
+			(Elf64_Sym){.st_name = add_name(im->str, sizeof(im->str), symbols[i - 1]),
+				    .st_shndx = 3,
+				    .st_value = 0x500000 + 0x100 * i};
+	memcpy(im->rodata, "\0hello\0003.10.13", 14);
+	set_section(im, S_SYM, ".dynsym", SHT_DYNSYM, offsetof(struct image, sym), sizeof(im->sym));
+	im->sh[S_SYM].sh_link = S_STR;
+	im->sh[S_SYM].sh_entsize = sizeof(Elf64_Sym);
+	im->sh[S_SYM].sh_addralign = 8;
+	set_section(im, S_STR, ".dynstr", SHT_STRTAB, offsetof(struct image, str), sizeof(im->str));
+	set_section(im, S_RODATA, ".rodata", SHT_PROGBITS, offsetof(struct image, rodata),
+		    sizeof(im->rodata));
+	set_section(im, S_PYRUNTIME, has_section ? ".PyRuntime" : ".data", SHT_PROGBITS, 0, 0);
+	im->sh[S_PYRUNTIME].sh_addr = 0x700000;
+	set_section(im, S_NAMES, ".shstrtab", SHT_STRTAB, offsetof(struct image, names),
+		    sizeof(im->names));
+}
+
+static int file_of(const void *bytes, size_t len)
+{
+	int fd = memfd_create("elf", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, len), len);
+	return fd;
+}
+
+static struct elf_info read_bytes(const void *bytes, size_t len)
+{
+	struct elf_info info;
+	int fd = file_of(bytes, len);
+
+	assert_int_equal(elf_read(fd, true, &info), 0);
+	close(fd);
+	return info;
+}
+
+static struct elf_info read_symbols_of(bool has_section, const char *const *symbols)
+{
+	struct image im;
+
+	make_image(&im, has_section, symbols);
+	return read_bytes(&im, sizeof(im));
+}
+
+#define SYMBOLS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void test_found(void **state)
+{
+	struct elf_info info =
+		read_symbols_of(false, SYMBOLS("_PyRuntime", "PyCode_Type", "Py_RunMain",
+					       "PyFrame_GetCode", "PyIter_Send"));
+
+	(void)state;
+	assert_int_equal(info.kind, ELF_RUNTIME);
+	assert_false(info.is_by_section);
+	assert_int_equal(info.runtime_addr, 0x500100);
+	assert_int_equal(info.code_type_addr, 0x500200);
+	assert_int_equal(info.version_addr, 0);
+	assert_int_equal(info.minor, 10);
+	assert_int_equal(info.micro, 13);
+	assert_int_equal(info.load_addr, 0x401000);
+	assert_int_equal(info.load_offset, 0x1000);
+}
+
+static void test_versions_by_symbol(void **state)
+{
+	struct elf_info info;
+
+	(void)state;
+	info = read_symbols_of(false, SYMBOLS("_PyRuntime", "Py_RunMain", "PyFrame_GetCode"));
+	assert_int_equal(info.minor, 9);
+	info = read_symbols_of(false, SYMBOLS("_PyRuntime", "Py_RunMain"));
+	assert_int_equal(info.minor, 8);
+	info = read_symbols_of(false, SYMBOLS("_PyRuntime"));
+	assert_int_equal(info.minor, 7);
+	info = read_symbols_of(true, SYMBOLS("_PyRuntime", "Py_Version", "PyIter_Send"));
+	assert_int_equal(info.version_addr, 0x500200);
+	assert_int_equal(info.minor, -1); /* the value of Py_Version is in memory */
+	info = read_symbols_of(true, SYMBOLS("x"));
+	assert_int_equal(info.kind, ELF_RUNTIME);
+	assert_true(info.is_by_section);
+	assert_int_equal(info.runtime_addr, 0x700000);
+	assert_int_equal(info.minor, 10); /* by its string */
+	info = read_symbols_of(false, SYMBOLS("_PyThreadState_Current", "PyString_Type"));
+	assert_int_equal(info.kind, ELF_OLD_CPYTHON);
+	assert_int_equal(info.major, 2);
+	info = read_symbols_of(false, SYMBOLS("_PyThreadState_Current"));
+	assert_int_equal(info.major, 3);
+	info = read_symbols_of(false, SYMBOLS("pypy_execute_source"));
+	assert_int_equal(info.kind, ELF_PYPY);
+	info = read_symbols_of(false, SYMBOLS("main", "PyCode_Type", "xx_PyRuntime"));
+	assert_int_equal(info.kind, ELF_NO_PYTHON);
+}
+
+/* A file that only uses a Python (an extension module) names _PyRuntime and does not define it. */
+static void test_no_python(void **state)
+{
+	struct elf_info info;
+	struct image im;
+
+	(void)state;
+	make_image(&im, false, SYMBOLS("_PyRuntime"));
+	im.sym[1].st_shndx = SHN_UNDEF;
+	assert_int_equal(read_bytes(&im, sizeof(im)).kind, ELF_NO_PYTHON);
+	make_image(&im, false, SYMBOLS("_PyRuntime"));
+	im.eh.e_machine = EM_S390;
+	assert_int_equal(read_bytes(&im, sizeof(im)).kind, ELF_FOREIGN);
+	assert_int_equal(read_bytes("#!/bin/sh\n", 10).kind, ELF_NO_PYTHON);
+	assert_int_equal(read_bytes("", 0).kind, ELF_NO_PYTHON);
+	memset(&im, 0x41, sizeof(im));
+	info = read_bytes(&im, sizeof(im));
+	assert_int_equal(info.kind, ELF_NO_PYTHON);
+}
+
+static void test_truncated(void **state)
+{
+	struct image im;
+
+	(void)state;
+	make_image(&im, true, SYMBOLS("_PyRuntime", "PyCode_Type", "Py_RunMain"));
+	for (size_t len = 0; len < sizeof(im); len++)
+		assert_int_equal(read_bytes(&im, len).kind, ELF_NO_PYTHON);
+	assert_int_equal(read_bytes(&im, sizeof(im)).kind, ELF_RUNTIME);
+}
+
+/* Any answer will do, but not a crash, and nothing out of bounds (SAN=address,undefined). */
+static void test_every_byte_wrong(void **state)
+{
+	static const uint8_t wrong[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
+	struct image good, im;
+
+	(void)state;
+	make_image(&good, true, SYMBOLS("_PyRuntime", "PyCode_Type", "Py_RunMain"));
+	for (size_t at = 0; at < sizeof(im); at++) {
+		for (size_t i = 0; i < sizeof(wrong); i++) {
+			im = good;
+			((uint8_t *)&im)[at] = wrong[i];
+			read_bytes(&im, sizeof(im));
+		}
+	}
+}
+
+/* A sparse file of 8 TB whose sections say that they fill it. */
+static void test_sparse(void **state)
+{
+	static const int sections[] = {S_SYM, S_STR, S_RODATA, S_NAMES};
+	const uint64_t huge = (uint64_t)8 << 40;
+	struct elf_info info;
+	struct image im;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+		int fd;
+
+		make_image(&im, true, SYMBOLS("_PyRuntime"));
+		im.sh[sections[i]].sh_offset = 0;
+		im.sh[sections[i]].sh_size = huge / 2;
+		fd = file_of(&im, sizeof(im));
+		assert_int_equal(ftruncate(fd, huge), 0);
+		assert_int_equal(elf_read(fd, true, &info), 0);
+		close(fd);
+	}
+	/* The extended section count: as many as section 0 says. */
+	make_image(&im, true, SYMBOLS("_PyRuntime"));
+	im.eh.e_shnum = 0;
+	im.sh[0].sh_size = 1u << 30;
+	{
+		int fd = file_of(&im, sizeof(im));
+
+		assert_int_equal(ftruncate(fd, huge), 0);
+		assert_int_equal(elf_read(fd, true, &info), 0);
+		assert_int_equal(info.kind, ELF_NO_PYTHON);
+		close(fd);
+	}
+}
+
+static void test_cache(void **state)
+{
+	struct elf_cache *c = elf_cache_new();
+	const struct elf_info *first, *again;
+	struct image im;
+	int fd, pipe_fds[2];
+
+	(void)state;
+	make_image(&im, true, SYMBOLS("_PyRuntime"));
+	fd = file_of(&im, sizeof(im));
+	assert_int_equal(elf_cache_look(c, fd, false, &first), 0);
+	assert_int_equal(first->kind, ELF_RUNTIME);
+	assert_int_equal(elf_cache_look(c, fd, false, &first), 0);
+	assert_int_equal(elf_cache_look(c, fd, false, &again), 0);
+	assert_ptr_equal(first, again);
+	/* Another size is another file. */
+	assert_int_equal(ftruncate(fd, 100), 0);
+	assert_int_equal(elf_cache_look(c, fd, false, &again), 0);
+	assert_int_equal(again->kind, ELF_NO_PYTHON);
+	close(fd);
+	assert_int_equal(pipe(pipe_fds), 0);
+	assert_int_equal(elf_cache_look(c, pipe_fds[0], false, &again), -13);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+	elf_cache_free(c);
+	elf_cache_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_found),	  cmocka_unit_test(test_versions_by_symbol),
+		cmocka_unit_test(test_no_python), cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_sparse),	  cmocka_unit_test(test_every_byte_wrong),
+		cmocka_unit_test(test_cache),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * _Py_DebugOffsets with hostile values. The tables start from what 3.14.10 publishes on x86-64;
+ * tests/layouts compares all versions with their headers.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "user/discover/debug_offsets.h"
+#include "user/discover/pyversion.h"
+
+struct entry {
+	uint16_t pos;
+	uint64_t value;
+};
+
+/* Positions from pycore_debug_offsets.h of 3.14, values from the Debian build of 3.14.10. */
+static const struct entry py314[] = {
+	{8, 0x030e0af0}, {16, 0},    {24, 316616}, {32, 784},  {40, 808},  {48, 225864}, {64, 7264},
+	{72, 7336},	 {176, 832}, {184, 0},	   {192, 8},   {200, 16},  {208, 72},	 {216, 152},
+	{224, 160},	 {232, 232}, {248, 88},	   {256, 8},   {264, 0},   {272, 56},	 {280, 80},
+	{288, 74},	 {312, 216}, {320, 112},   {328, 120}, {336, 128}, {344, 136},	 {352, 68},
+	{384, 208},	 {400, 16},  {408, 8},	   {416, 416}, {424, 24},  {592, 40},	 {600, 16},
+	{608, 32},	 {616, 64},  {624, 32},	   {632, 16},  {640, 40},
+};
+#define ENTRY_CNT (sizeof(py314) / sizeof(py314[0]))
+
+static void fill(char *bytes)
+{
+	memset(bytes, 0xee, DEBUG_OFFSETS_BYTES);
+	memcpy(bytes, "xdebugpy", 8);
+	for (size_t i = 0; i < ENTRY_CNT; i++)
+		memcpy(bytes + py314[i].pos, &py314[i].value, 8);
+}
+
+static int parse_with(uint16_t pos, uint64_t value, struct py_layout *l)
+{
+	/* On the heap in exactly its size, so that SAN=address sees a read past the end. */
+	char *bytes = malloc(DEBUG_OFFSETS_BYTES);
+	const char *why = NULL;
+	int err;
+
+	fill(bytes);
+	memcpy(bytes + pos, &value, 8);
+	err = debug_offsets_parse(bytes, l, &why);
+	assert_true(!err == !why);
+	free(bytes);
+	return err;
+}
+
+static void test_good(void **state)
+{
+	struct py_layout l;
+
+	(void)state;
+	assert_int_equal(parse_with(16, 0, &l), 0);
+	assert_int_equal(l.interp_head_off, 808);
+	assert_int_equal(l.initialized_off, 776);
+	assert_int_equal(l.walk.interp_threads_off, 7336);
+	assert_int_equal(l.walk.ts_frame_off, 72);
+	assert_int_equal(l.walk.ts_cframe_frame_off, KRAIT_NO_OFF);
+	assert_int_equal(l.walk.ts_read_bytes, 240);
+	assert_int_equal(l.walk.fr_owner_off, 74);
+	assert_int_equal(l.walk.fr_read_bytes, 75);
+	assert_int_equal(l.walk.co_bytecode_off, 208);
+	assert_int_equal(l.walk.co_read_bytes, 144);
+	assert_int_equal(l.walk.str_compact_bytes, 56);
+	assert_int_equal(l.walk.shim_owner, 3);
+}
+
+static void test_version(void **state)
+{
+	char bytes[DEBUG_OFFSETS_HEAD_BYTES] = "xdebugpy";
+
+	(void)state;
+	assert_int_equal(debug_offsets_version(bytes), 0);
+	memcpy(bytes + 8, &(uint64_t){0x030d00f0}, 8);
+	assert_int_equal(debug_offsets_version(bytes), 0x030d00f0);
+	memcpy(bytes + 8, &(uint64_t){0x1030d00f0}, 8);
+	assert_int_equal(debug_offsets_version(bytes), 0);
+	memcpy(bytes, "xdebugpz", 8);
+	memcpy(bytes + 8, &(uint64_t){0x030d00f0}, 8);
+	assert_int_equal(debug_offsets_version(bytes), 0);
+}
+
+static void test_refused(void **state)
+{
+	struct py_layout l;
+
+	(void)state;
+	assert_int_equal(parse_with(16, 1, &l), -95); /* free-threaded */
+	assert_int_equal(parse_with(8, 0x030c00f0, &l), -95);
+	assert_int_equal(parse_with(8, 0x031000f0, &l), -95);
+	assert_int_equal(parse_with(8, 0x040e00f0, &l), -95);
+	assert_int_equal(parse_with(8, 0, &l), -95);
+	/* A 3.14 table that calls itself another version does not fit the other's places. */
+	assert_int_equal(parse_with(8, 0x030d00f0, &l), -95);
+	assert_int_equal(parse_with(8, 0x030f00f0, &l), -95);
+	assert_int_equal(parse_with(0, 0, &l), -95);
+}
+
+/* No offset of the table may be huge, and none but a byte's or text's may be odd. */
+static void test_hostile_values(void **state)
+{
+	static const uint64_t huge[] = {UINT64_MAX, UINT64_MAX - 7, (uint64_t)1 << 63,
+					(uint64_t)1 << 32, 1u << 25};
+	struct py_layout l;
+
+	(void)state;
+	for (size_t i = 2; i < ENTRY_CNT; i++) {
+		for (size_t j = 0; j < sizeof(huge) / sizeof(huge[0]); j++) {
+			if (py314[i].pos == 280)
+				continue; /* localsplus is not read */
+			assert_int_equal(parse_with(py314[i].pos, huge[j], &l), -95);
+		}
+	}
+	assert_int_equal(parse_with(208, 73, &l), -95);	 /* current_frame, unaligned */
+	assert_int_equal(parse_with(208, 832, &l), -95); /* at the end of the thread state */
+	assert_int_equal(parse_with(208, 824, &l), 0);	 /* the last that fits */
+	assert_int_equal(parse_with(176, 64, &l), -95);	 /* a size that its fields exceed */
+	assert_int_equal(parse_with(288, 88, &l), -95);	 /* owner at the end of the frame */
+	assert_int_equal(parse_with(640, 32, &l), -95);	 /* text before the state's end */
+	assert_int_equal(parse_with(640, 44, &l), -95);
+	assert_int_equal(parse_with(32, 0, &l), -95);
+}
+
+static void test_version_strings(void **state)
+{
+	static const struct {
+		const char *data;
+		size_t len;
+		int major, minor, micro; /* -1: must not be found */
+	} cases[] = {
+#define S(text) text, sizeof(text)
+		{S("x\0"
+		   "3.10.13\0y"),
+		 3, 10, 13},
+		{S("3.10.13"), 3, 10, 13},
+		{S("3.10.0rc2+"), 3, 10, 0},
+		{S("/opt/versions/3.10.4"), 3, 10, 4},
+		{S("/opt/3.10.4\0"
+		   "3.10.5"),
+		 3, 10, 5}, /* a whole string is better */
+		{S("libx-3.10.4.so"), -1, -1, -1},
+		{S("3.10"), -1, -1, -1},
+		{S("3.11.2"), -1, -1, -1},
+		{S("13.10.2"), -1, -1, -1},
+		{S("3.10.1234"), -1, -1, -1},
+		{S("3.10.13.1"), -1, -1, -1},
+		{S("1.3.10.13"), -1, -1, -1},
+		{"3.10.13", 7, -1, -1, -1}, /* does not end within the data */
+		{"", 0, -1, -1, -1},
+#undef S
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *data = malloc(cases[i].len ? cases[i].len : 1);
+		int major = 3, minor = 10, micro = -1;
+
+		memcpy(data, cases[i].data, cases[i].len);
+		assert_int_equal(pyversion_find(data, cases[i].len, &major, &minor, &micro),
+				 cases[i].micro >= 0);
+		assert_int_equal(micro, cases[i].micro);
+		free(data);
+	}
+	assert_int_equal(pyversion_hex(3, 10, 13), 0x030a0df0);
+	assert_int_equal(pyversion_hex(3, 10, -1), 0x030a00f0);
+	assert_int_equal(pyversion_hex(3, -1, -1), 0);
+	assert_int_equal(pyversion_minor(0x030a0df0), 10);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_version),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_hostile_values),
+		cmocka_unit_test(test_version_strings),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
