@@ -13,8 +13,8 @@
 
 #include "bpf/state.h"
 
-/* Code objects per call of code_step. */
-#define CODE_STEP_FRAMES 8
+/* Frames per call of code_steps; see walk.h on calls. */
+#define CODE_STEPS_FRAMES 64
 /* Of a line table, besides its length: so much of its start goes into the fingerprint. */
 #define LINES_PRINT_BYTES 16
 
@@ -238,7 +238,6 @@ static __always_inline __u32 code_know(struct scratch *s, __u64 addr, __u64 *id)
 	return 0;
 }
 
-/* Turns frame i of the CPU's stack from an address into an id. */
 static __always_inline void code_resolve(struct scratch *s, struct krait_frame *frame)
 {
 	__u64 id = 0;
@@ -255,27 +254,27 @@ static __always_inline void code_resolve(struct scratch *s, struct krait_frame *
 	}
 }
 
-/* Resolves the frames from `first` on, up to CODE_STEP_FRAMES of them. 0 to be called again, 1 at
- * the end. */
-KRAIT_GLOBAL int code_step(__u32 first)
+/* Turns frame i of the CPU's stack from an address into an id. 1 if there is none any more. */
+KRAIT_GLOBAL int code_step(__u32 i)
 {
 	struct krait_stack_rec *stack = stack_get();
 	struct scratch *s = scratch_get();
-	struct krait_frame *frames;
 
-	if (!s || !stack)
+	if (!s || !stack || i >= s->walk.cnt)
 		return 1;
-	frames = (struct krait_frame *)(stack + 1);
-	for (__u32 k = 0; k < CODE_STEP_FRAMES; k++) {
-		__u32 i = first + k;
+	keep_bounds(i);
+	if (i >= max_depth)
+		return 1;
+	code_resolve(s, (struct krait_frame *)(stack + 1) + i);
+	return 0;
+}
 
-		if (i >= s->walk.cnt || i >= max_depth)
+/* The frames from `first` on, CODE_STEPS_FRAMES of them. 0 to be called again, 1 at the end. */
+KRAIT_GLOBAL int code_steps(__u32 first)
+{
+	for (__u32 k = 0; k < CODE_STEPS_FRAMES; k++)
+		if (code_step(first + k))
 			return 1;
-		keep_bounds(i);
-		if (i >= max_depth)
-			return 1;
-		code_resolve(s, &frames[i]);
-	}
 	return 0;
 }
 
@@ -284,8 +283,8 @@ KRAIT_GLOBAL int code_step(__u32 first)
 static __always_inline void code_resolve_all(struct scratch *s)
 {
 	s->dirty = s->walk.fault;
-	for (__u32 i = 0; i < KRAIT_MAX_DEPTH_LIMIT / CODE_STEP_FRAMES; i++)
-		if (code_step(i * CODE_STEP_FRAMES))
+	for (__u32 i = 0; i < KRAIT_MAX_DEPTH_LIMIT / CODE_STEPS_FRAMES; i++)
+		if (code_steps(i * CODE_STEPS_FRAMES))
 			break;
 }
 

@@ -241,13 +241,12 @@ static __always_inline enum krait_loss sample(struct scratch *s, struct task_str
 {
 	struct krait_stack_rec *stack = stack_get();
 	struct thread_memo *memo = thread_memo_of(s, task);
-	struct thread_key key = thread_key_of(task);
 	enum krait_loss loss;
 	__u64 id;
 
 	if (!stack || !memo)
 		return KRAIT_LOSS_THREAD_UNREADABLE;
-	loss = thread_find(s, memo, &key, now_ns);
+	loss = thread_find(s, memo, now_ns);
 	if (loss)
 		return loss;
 	loss = walk_stack(s);
@@ -276,6 +275,7 @@ static __always_inline enum krait_loss target_tick(const struct krait_proc *p, _
 	s->pid = pid;
 	s->tid = task->pid;
 	s->epoch = epoch;
+	s->key = thread_key_of(task);
 	return sample(s, task, now_ns);
 }
 

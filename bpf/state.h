@@ -39,6 +39,13 @@ struct walk {
 	__u16 fault;	 /* of the frame that ended the walk, or 0 */
 };
 
+/* How a thread is recognised in the list. */
+struct thread_key {
+	__u64 thread_id; /* pthread_self(); 0: compare native_id (arm64, where libc decides what
+			    lies below the pointer) */
+	__u64 native_id; /* the tid in the thread's own pid namespace */
+};
+
 /* The head of a CODE record and its text, built here before it is sent. */
 #define CODE_TEXT_BYTES (2 * KRAIT_NAME_BYTES + KRAIT_FILE_BYTES + KRAIT_LINES_CHUNK_BYTES)
 
@@ -53,7 +60,8 @@ struct scratch {
 	__u32 pid, tid;
 	__u32 epoch;
 	__u32 dirty; /* this stack holds a frame with a fault: send it again next time */
-	__u64 tstate;
+	struct thread_key key;
+	__u64 tstate; /* the thread state in ts: found, or where the search is */
 	struct walk walk;
 	__u8 window[WINDOW_BYTES + 2 * FRAME_BYTES];
 	__u8 ts[TSTATE_BYTES + 8];

@@ -16,17 +16,16 @@
 
 #include "bpf/state.h"
 
-/* Thread states looked at in one tick: about 10 us at worst, and within the verifier's limit. */
+/* Thread states looked at in one tick: about 10 us at worst. In calls of a few, since the verifier
+ * walks through each. */
 #define SEARCH_STEPS 128
+#define SEARCH_CALL_STEPS 4
 #define SEARCH_AGAIN_MIN_MS 8
 #define SEARCH_AGAIN_MAX_MS 1024
 
-/* How a thread is recognised in the list. */
-struct thread_key {
-	__u64 thread_id; /* pthread_self(); 0: compare native_id (arm64, where libc decides what
-			    lies below the pointer) */
-	__u64 native_id; /* the tid in the thread's own pid namespace */
-};
+#ifndef KRAIT_HOST
+static __always_inline struct scratch *scratch_get(void);
+#endif
 
 static __always_inline __u64 ts_word(const struct scratch *s, __u16 off)
 {
@@ -44,11 +43,11 @@ static __always_inline bool ts_read(struct scratch *s, __u64 tstate)
 }
 
 /* Whether the thread state in s->ts belongs to the thread. */
-static __always_inline bool ts_matches(const struct scratch *s, const struct thread_key *key)
+static __always_inline bool ts_matches(const struct scratch *s)
 {
-	if (key->thread_id)
-		return ts_word(s, s->layout.ts_thread_id_off) == key->thread_id;
-	return ts_word(s, s->layout.ts_native_id_off) == key->native_id;
+	if (s->key.thread_id)
+		return ts_word(s, s->layout.ts_thread_id_off) == s->key.thread_id;
+	return ts_word(s, s->layout.ts_native_id_off) == s->key.native_id;
 }
 
 /* Whether the thread state in s->ts, at address tstate, is in its interpreter's list. */
@@ -110,45 +109,58 @@ static __always_inline void memo_none(struct thread_memo *memo, __u64 now_ns)
 	memo->tstate = 0;
 }
 
-static __always_inline enum krait_loss thread_search(struct scratch *s, struct thread_memo *memo,
-						     const struct thread_key *key, __u64 now_ns)
+/*
+ * Looks at s->tstate and the thread states after it, a few. NONE: s->tstate is the thread's.
+ * THREAD_SEARCH: not found yet, and s->tstate is the next. Else: why there is none.
+ */
+KRAIT_GLOBAL int search_step(void)
 {
-	__u64 ts = search_start(s, memo);
+	struct scratch *s = scratch_get();
 
-	if (!ts)
-		return KRAIT_LOSS_RUNTIME_UNREADABLE;
-	for (int i = 0; i < SEARCH_STEPS; i++) {
-		if (!ts_read(s, ts)) {
-			memo->cursor = 0;
+	if (!s)
+		return KRAIT_LOSS_THREAD_UNREADABLE;
+	for (int i = 0; i < SEARCH_CALL_STEPS; i++) {
+		if (!ts_read(s, s->tstate))
 			return KRAIT_LOSS_THREAD_UNREADABLE;
-		}
-		if (ts_matches(s, key)) {
-			memo->tstate = ts;
-			memo->cursor = 0;
-			memo->search_again_ms = 0;
-			s->tstate = ts;
+		if (ts_matches(s))
 			return KRAIT_LOSS_NONE;
-		}
-		ts = ts_after(s);
-		if (!ts) {
-			memo_none(memo, now_ns);
+		s->tstate = ts_after(s);
+		if (!s->tstate)
 			return KRAIT_LOSS_NO_PYTHON_THREAD;
-		}
 	}
-	memo->cursor = ts;
 	return KRAIT_LOSS_THREAD_SEARCH;
 }
 
+static __always_inline enum krait_loss thread_search(struct scratch *s, struct thread_memo *memo,
+						     __u64 now_ns)
+{
+	int loss = KRAIT_LOSS_THREAD_SEARCH;
+
+	s->tstate = search_start(s, memo);
+	if (!s->tstate)
+		return KRAIT_LOSS_RUNTIME_UNREADABLE;
+	for (int i = 0; i < SEARCH_STEPS / SEARCH_CALL_STEPS && loss == KRAIT_LOSS_THREAD_SEARCH;
+	     i++)
+		loss = search_step();
+	memo->cursor = loss == KRAIT_LOSS_THREAD_SEARCH ? s->tstate : 0;
+	if (loss == KRAIT_LOSS_NO_PYTHON_THREAD)
+		memo_none(memo, now_ns);
+	if (loss)
+		return loss;
+	memo->tstate = s->tstate;
+	memo->search_again_ms = 0;
+	return KRAIT_LOSS_NONE;
+}
+
 /*
- * Puts the thread's state into s->ts and its address into s->tstate. KRAIT_LOSS_NONE, or why there
- * is none to be had.
+ * Puts the state of the thread s->key into s->ts and its address into s->tstate. KRAIT_LOSS_NONE,
+ * or why there is none to be had.
  */
 static __always_inline enum krait_loss thread_find(struct scratch *s, struct thread_memo *memo,
-						   const struct thread_key *key, __u64 now_ns)
+						   __u64 now_ns)
 {
 	if (memo->tstate) {
-		if (ts_read(s, memo->tstate) && ts_matches(s, key) &&
-		    ts_is_listed(s, memo->tstate)) {
+		if (ts_read(s, memo->tstate) && ts_matches(s) && ts_is_listed(s, memo->tstate)) {
 			s->tstate = memo->tstate;
 			return KRAIT_LOSS_NONE;
 		}
@@ -157,7 +169,7 @@ static __always_inline enum krait_loss thread_find(struct scratch *s, struct thr
 	}
 	if (now_ns < memo->search_at_ns)
 		return KRAIT_LOSS_NO_PYTHON_THREAD;
-	return thread_search(s, memo, key, now_ns);
+	return thread_search(s, memo, now_ns);
 }
 
 #endif

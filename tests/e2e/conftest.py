@@ -5,8 +5,10 @@ What the end-to-end tests share: the interpreters, and the promise that nothing 
 Every test of one interpreter runs together (session-scoped, parametrised fixture), and most of them
 look at one recording of it: see recordings.py.
 """
+import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -62,33 +64,48 @@ def our_processes():
     return found
 
 
+def held_by_others():
+    """BPF objects that a process which is not ours has open, as "prog 12". (bpftool can tell only
+    on some kernels.)"""
+    found = set()
+    for path in glob.glob("/proc/[0-9]*/fdinfo/*"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                ids = re.findall(r"^(prog|map|link)_id:\s*([0-9]+)$", stream.read(), re.M)
+        except OSError:
+            continue
+        if ids and not is_ours(path.split("/")[2]):
+            found |= {"%s %s" % pair for pair in ids}
+    return found
+
+
 def bpf_objects():
-    """{"prog 12": holders} of what BPF holds in the kernel. A holder is a process id."""
+    """{"prog 12": name} of everything BPF in the kernel."""
     found = {}
-    for kind in ("prog", "map", "link"):
+    for kind in ("prog", "map", "link") if BPFTOOL else ():
         listing = subprocess.run([BPFTOOL, "-j", kind, "show"], capture_output=True, check=True)
         for item in json.loads(listing.stdout or "[]"):
-            name = "%s %d %s" % (kind, item["id"], item.get("name", ""))
-            found[name] = [holder["pid"] for holder in item.get("pids", [])]
+            found["%s %d" % (kind, item["id"])] = item.get("name", item["type"])
     return found
 
 
 def left_over(before):
     """What is there now, was not before and is held by nobody or by one of ours."""
+    now, others = bpf_objects(), held_by_others()
     return our_processes() + [
-        name
-        for name, holders in (bpf_objects() if BPFTOOL else {}).items()
-        if name not in before and (not holders or any(is_ours(pid) for pid in holders))
+        "%s %s" % (key, name)
+        for key, name in now.items()
+        if key not in before and key not in others
     ]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_over(krait_exists):
-    before = bpf_objects() if BPFTOOL else {}
+    before = bpf_objects()
     yield
     end = time.monotonic() + FREE_S
     while left_over(before) and time.monotonic() < end:
-        time.sleep(0.2)
+        time.sleep(0.5)
     assert left_over(before) == []
 
 

@@ -160,7 +160,7 @@ def safe(text):
 def test_names(lives):
     """Every name is there, made safe, and spelled right: ASCII, Latin-1, UCS-2, UCS-4, hostile."""
     leaves = {stack.frames[-1].name for stack in folded.of_pid(lives.stacks, lives.pid("names"))}
-    for name in lives.workloads["names"].facts["names"]:
+    for name in ["".join(map(chr, cps)) for cps in lives.workloads["names"].facts["names"]]:
         if len(name) < 1000:
             assert safe(name) in leaves
         else:

@@ -9,19 +9,17 @@ import targets
 
 
 def call_graph(name):
-    """{(caller, callee): lines of the calls} and {function: its lines}, read from the source."""
+    """{(caller, callee): lines of the calls}, read from the source."""
     with open(os.path.join(targets.WORKLOADS, name + ".py"), encoding="utf-8") as stream:
         tree = ast.parse(stream.read())
-    edges, lines = {}, {}
+    edges = {}
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     top = [node for node in tree.body if node not in functions]
     for caller, body in [("<module>", top)] + [(f.name, f.body) for f in functions]:
         for node in (inner for statement in body for inner in ast.walk(statement)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 edges.setdefault((caller, node.func.id), set()).add(node.lineno)
-    for function in functions:
-        lines[function.name] = range(function.lineno, function.end_lineno + 1)
-    return edges, lines
+    return edges
 
 
 def why_impossible(stack, edges, lines):
@@ -51,7 +49,7 @@ def test_alternating_families_at_5_khz(py, tmp_path):
     assert run.ledger.samples > 1000
     assert run.ledger.samples >= 0.99 * run.ledger.ticks, run
     assert {n[0] for s in stacks for n in folded.names(s)} >= {"a", "b"}
-    edges, lines = call_graph("families")
+    edges, lines = call_graph("families"), workload.facts["lines"]
     wrong = [(why_impossible(stack, edges, lines), stack) for stack in stacks]
     assert [pair for pair in wrong if pair[0]] == []
 

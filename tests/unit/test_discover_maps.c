@@ -36,8 +36,7 @@ static void test_modules(void **state)
 		"0041f000-006d2000 r-xp 0001f000 fe:00 2579                       /usr/bin/my app",
 		"006d2000-0080f000 rw-p 002d2000 fe:00 2579                       /usr/bin/my app",
 		"0080f000-00900000 rw-p 00000000 00:00 0                          [heap]",
-		"7f0000000000-7f0000001000 r--p 00000000 fe:00 77                 "
-		"/usr/lib/locale.bin",
+		"7f0000000000-7f0000001000 r--p 00000000 fe:00 77   /usr/lib/locale.bin",
 		"7f0000002000-7f0000003000 r-xp 00001000 103:1f 18446744073709551615 /x (deleted)",
 	};
 	struct modules m = PARSE(lines);

@@ -30,7 +30,7 @@
 #define NOBODY 65534 /* the overflow uid, Documentation/admin-guide/sysctl/fs.rst */
 #define HANG_S 60    /* a test that waits for ever fails instead */
 
-static char dir[] = "/tmp/krait-test-base-XXXXXX";
+static char dir[] = "/tmp/krait-test-outfile-XXXXXX";
 static char cwd[PATH_MAX];
 
 /* Each outfile test runs in an empty folder of its own, and leaves it empty but for what it names

@@ -4,8 +4,9 @@
  * synced, renamed.
  *
  * "-" is stdout, and a path that exists and is no regular file (/dev/null, a pipe) is written in
- * place: there is nothing to keep whole there. Until outfile_commit succeeds an older file of that
- * name is untouched.
+ * place: there is nothing to keep whole there; so is the file that stdout goes to (/dev/stdout). A
+ * symbolic link is followed: the file it names is replaced. Until outfile_commit succeeds an older
+ * file of that name is untouched.
  */
 #ifndef KRAIT_BASE_OUTFILE_H
 #define KRAIT_BASE_OUTFILE_H

@@ -204,6 +204,8 @@ static enum verdict attempt_once(const struct prove_args *args, uint64_t *code_t
 		*why = "the interpreter is not initialised yet";
 	else if (v == BROKEN)
 		*why = "its thread list does not have the structure of this version";
+	else if (v == RACE)
+		*why = "the process is ending";
 	if (v != GOOD)
 		return v;
 	if (!a.has_thread) {
@@ -240,7 +242,6 @@ enum proof prove(const struct prove_args *args, uint64_t *code_type_addr, const 
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	bool is_always_broken = true;
 
-	*why = "the process is ending";
 	for (int i = 0; i < ATTEMPTS; i++) {
 		switch (attempt_once(args, code_type_addr, why)) {
 		case GOOD:

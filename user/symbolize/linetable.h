@@ -21,7 +21,8 @@
  * The source line of the code unit `unit` (index in 2-byte units) of a code object: what CPython's
  * co_lines() (3.10+) or dis.findlinestarts() (before) says of it. A negative unit is before the
  * first instruction: first_line, as PyCode_Addr2Line answers. LINE_UNKNOWN where the table says "no
- * line" or ends before the unit. A line below 1 is unknown too.
+ * line" or ends before the unit (a KRAIT_LINES_LNOTAB table has no end: its last line holds for
+ * ever, so never pass a part of one). A line below 1 is unknown too. O(table_bytes).
  */
 int32_t linetable_line(enum krait_lines_kind kind, const uint8_t *table, size_t table_bytes,
 		       int32_t first_line, int32_t unit);

@@ -71,8 +71,9 @@ def drive():
 
 
 drive()
-identifiers = ["naïve", "漢字", "𐐀𐐁"]
-ready(names=identifiers + NAMES, file=FILE, line=spin.__code__.co_firstlineno + 1)
+# As numbers: JSON can't tell two surrogates from one character.
+names = [[ord(char) for char in name] for name in ["naïve", "漢字", "𐐀𐐁"] + NAMES]
+ready(names=names, file=FILE, line=spin.__code__.co_firstlineno + 1)
 while running():
     drive()
 finish()
