@@ -28,7 +28,7 @@ static __always_inline void platform_count(__u32 counter, __u64 n);
 
 static __always_inline __u64 code_word(const struct scratch *s, __u16 off)
 {
-	return *(const __u64 *)(s->code + (off & (CODE_HEAD_BYTES - 1)));
+	return word_at(s->code + (off & (CODE_HEAD_BYTES - 1)));
 }
 
 static __always_inline __u64 code_qualname(const struct scratch *s)

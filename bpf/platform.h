@@ -12,8 +12,9 @@
 #include <stddef.h>
 #include <linux/types.h>
 
-#define KRAIT_GLOBAL
+#define KRAIT_GLOBAL static
 #define KRAIT_CONFIG
+#undef __always_inline /* libc and linux/stddef.h have one each */
 #define __always_inline inline __attribute__((always_inline))
 /* Keeps a value's bounds in sight of the verifier; nothing to do for a host. */
 #define keep_bounds(var) ((void)0)
@@ -47,6 +48,20 @@ struct sent_pair *sent_code_get(__u64 id);
 #endif
 
 #include "bpf/abi.h"
+
+/* The word at p, which need not be aligned. BPF takes it as it is on the architectures that krait
+ * runs on (the verifier would refuse it elsewhere); C does not. */
+static __always_inline __u64 word_at(const __u8 *p)
+{
+#ifdef KRAIT_HOST
+	__u64 word;
+
+	__builtin_memcpy(&word, p, sizeof(word));
+	return word;
+#else
+	return *(const __u64 *)p;
+#endif
+}
 
 /* A 64-bit mix with full avalanche (the finalizer of splitmix64; S. Vigna, public domain
  * constants). */

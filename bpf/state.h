@@ -24,7 +24,7 @@
 /* A walk in progress. Addresses are the target's. */
 struct walk {
 	__u64 frame;	/* the next frame */
-	__u64 tortoise; /* an earlier frame, to know a circle by (Brent) */
+	__u64 tortoise; /* where an earlier step began, to know a circle by (Brent) */
 	__u64 hash;
 	__u64 win_lo;	/* address of window[0]; win_bytes are valid */
 	__u64 chunk_lo; /* the data-stack chunk that the walk is in: [chunk_lo, chunk_hi) */
@@ -32,8 +32,8 @@ struct walk {
 	__u64 chunk_prev; /* the chunk below it, or 0 */
 	__u32 win_bytes;
 	__u32 win_want;	 /* how much to read into the window next */
-	__u32 visited;	 /* frames looked at, shims included */
-	__u32 next_mark; /* visited count at which the tortoise moves */
+	__u32 step_cnt;	 /* steps taken */
+	__u32 next_mark; /* step count at which the tortoise moves */
 	__u32 cnt;	 /* frames kept */
 	__u16 flags;	 /* KRAIT_STACK_* */
 	__u16 fault;	 /* of the frame that ended the walk, or 0 */
@@ -61,7 +61,11 @@ struct scratch {
 	__u32 epoch;
 	__u32 dirty; /* this stack holds a frame with a fault: send it again next time */
 	struct thread_key key;
-	__u64 tstate; /* the thread state in ts: found, or where the search is */
+	__u64 tstate;	   /* the thread state in ts: found, or where the search is */
+	__u64 frame;	   /* its innermost frame */
+	__u64 interp;	   /* the search: whose list it is in, */
+	__u64 looked_at;   /* the last thread state it looked at, */
+	__u64 idle_tstate; /* and the thread's state that runs no frame, if there is one */
 	struct walk walk;
 	__u8 window[WINDOW_BYTES + 2 * FRAME_BYTES];
 	__u8 ts[TSTATE_BYTES + 8];

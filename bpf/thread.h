@@ -9,7 +9,8 @@
  * it are found the same way, so C code that released it keeps its Python stack.
  *
  * A thread without a state (a BLAS worker) is remembered too, for a while, with a doubling pause. A
- * list longer than SEARCH_STEPS goes on at the thread's next tick.
+ * list longer than SEARCH_STEPS goes on at the thread's next tick. An interpreter may have no
+ * states at all (concurrent.interpreters.create() makes such), so an empty list ends nothing.
  */
 #ifndef KRAIT_THREAD_H
 #define KRAIT_THREAD_H
@@ -29,7 +30,7 @@ static __always_inline struct scratch *scratch_get(void);
 
 static __always_inline __u64 ts_word(const struct scratch *s, __u16 off)
 {
-	return *(const __u64 *)(s->ts + (off & (TSTATE_BYTES - 1)));
+	return word_at(s->ts + (off & (TSTATE_BYTES - 1)));
 }
 
 static __always_inline bool ts_read(struct scratch *s, __u64 tstate)
@@ -61,38 +62,40 @@ static __always_inline bool ts_is_listed(const struct scratch *s, __u64 tstate)
 	return platform_read_user(&back, sizeof(back), link) == 0 && back == tstate;
 }
 
-/* The head of an interpreter's thread list, 0 if it is empty or not readable. */
-static __always_inline __u64 interp_threads(const struct scratch *s, __u64 interp)
+/*
+ * The innermost frame of the thread state in s->ts, into s->frame: 0 where it runs none. False if
+ * it can't be read.
+ */
+static __always_inline bool ts_frame(struct scratch *s)
 {
-	__u64 head = 0;
-
-	platform_read_user(&head, sizeof(head), interp + s->layout.interp_threads_off);
-	return head;
+	s->frame = ts_word(s, s->layout.ts_frame_off);
+	/* 3.11 and 3.12 keep it one step away, in the _PyCFrame of the innermost C call of the
+	 * interpreter. */
+	if (!s->frame || s->layout.ts_cframe_frame_off == KRAIT_NO_OFF)
+		return true;
+	return platform_read_user(&s->frame, sizeof(s->frame),
+				  s->frame + s->layout.ts_cframe_frame_off) == 0;
 }
 
-/* The thread state after the one in s->ts: in its list, or the first of the next interpreter's. */
-static __always_inline __u64 ts_after(const struct scratch *s)
+/* Puts the search at the head of the interpreter's list, which may be empty. */
+static __always_inline bool search_enter(struct scratch *s, __u64 interp)
 {
-	__u64 next = ts_word(s, s->layout.ts_next_off);
-	__u64 interp = ts_word(s, s->layout.ts_interp_off);
-
-	if (next)
-		return next;
-	platform_read_user(&next, sizeof(next), interp + s->layout.interp_next_off);
-	return next ? interp_threads(s, next) : 0;
+	s->interp = interp;
+	return platform_read_user(&s->tstate, sizeof(s->tstate),
+				  interp + s->layout.interp_threads_off) == 0;
 }
 
-/* Where a search starts: where the last one stopped, if that is still in a list, else at the head
- * of the first. */
-static __always_inline __u64 search_start(struct scratch *s, struct thread_memo *memo)
+/* Puts it where the last one stopped, if that is still in a list, else at the head of the first. */
+static __always_inline bool search_start(struct scratch *s, struct thread_memo *memo)
 {
 	__u64 interp = 0;
 
+	s->looked_at = s->idle_tstate = 0;
+	s->tstate = memo->cursor;
 	if (memo->cursor && ts_read(s, memo->cursor) && ts_is_listed(s, memo->cursor))
-		return memo->cursor;
-	if (platform_read_user(&interp, sizeof(interp), s->proc.interp_head_addr) != 0 || !interp)
-		return 0;
-	return interp_threads(s, interp);
+		return true;
+	return platform_read_user(&interp, sizeof(interp), s->proc.interp_head_addr) == 0 &&
+	       interp && search_enter(s, interp);
 }
 
 static __always_inline void memo_none(struct thread_memo *memo, __u64 now_ns)
@@ -109,26 +112,50 @@ static __always_inline void memo_none(struct thread_memo *memo, __u64 now_ns)
 	memo->tstate = 0;
 }
 
+/* Goes on to the next interpreter. THREAD_SEARCH, or why there is none. */
+static __always_inline int search_next_interp(struct scratch *s)
+{
+	__u64 next = 0;
+
+	if (platform_read_user(&next, sizeof(next), s->interp + s->layout.interp_next_off) != 0)
+		return KRAIT_LOSS_RUNTIME_UNREADABLE;
+	if (!next)
+		return KRAIT_LOSS_NO_PYTHON_THREAD;
+	return search_enter(s, next) ? KRAIT_LOSS_THREAD_SEARCH : KRAIT_LOSS_RUNTIME_UNREADABLE;
+}
+
+/* Looks at s->tstate and goes on to the one after it. */
+static __always_inline int search_state(struct scratch *s)
+{
+	if (!ts_read(s, s->tstate))
+		return KRAIT_LOSS_THREAD_UNREADABLE;
+	if (ts_matches(s)) {
+		if (!ts_frame(s))
+			return KRAIT_LOSS_THREAD_UNREADABLE;
+		if (s->frame)
+			return KRAIT_LOSS_NONE;
+		s->idle_tstate = s->tstate;
+	}
+	s->looked_at = s->tstate;
+	s->interp = ts_word(s, s->layout.ts_interp_off);
+	s->tstate = ts_word(s, s->layout.ts_next_off);
+	return KRAIT_LOSS_THREAD_SEARCH;
+}
+
 /*
- * Looks at s->tstate and the thread states after it, a few. NONE: s->tstate is the thread's.
- * THREAD_SEARCH: not found yet, and s->tstate is the next. Else: why there is none.
+ * A few steps of the search. NONE: s->tstate is the thread's, and runs s->frame. THREAD_SEARCH: not
+ * found yet, and s->tstate is the next, or 0 at a list's end. Else: why there is none.
  */
 KRAIT_GLOBAL int search_step(void)
 {
 	struct scratch *s = scratch_get();
+	int loss = KRAIT_LOSS_THREAD_SEARCH;
 
 	if (!s)
 		return KRAIT_LOSS_THREAD_UNREADABLE;
-	for (int i = 0; i < SEARCH_CALL_STEPS; i++) {
-		if (!ts_read(s, s->tstate))
-			return KRAIT_LOSS_THREAD_UNREADABLE;
-		if (ts_matches(s))
-			return KRAIT_LOSS_NONE;
-		s->tstate = ts_after(s);
-		if (!s->tstate)
-			return KRAIT_LOSS_NO_PYTHON_THREAD;
-	}
-	return KRAIT_LOSS_THREAD_SEARCH;
+	for (int i = 0; i < SEARCH_CALL_STEPS && loss == KRAIT_LOSS_THREAD_SEARCH; i++)
+		loss = s->tstate ? search_state(s) : search_next_interp(s);
+	return loss;
 }
 
 static __always_inline enum krait_loss thread_search(struct scratch *s, struct thread_memo *memo,
@@ -136,15 +163,19 @@ static __always_inline enum krait_loss thread_search(struct scratch *s, struct t
 {
 	int loss = KRAIT_LOSS_THREAD_SEARCH;
 
-	s->tstate = search_start(s, memo);
-	if (!s->tstate)
+	if (!search_start(s, memo))
 		return KRAIT_LOSS_RUNTIME_UNREADABLE;
 	for (int i = 0; i < SEARCH_STEPS / SEARCH_CALL_STEPS && loss == KRAIT_LOSS_THREAD_SEARCH;
 	     i++)
 		loss = search_step();
-	memo->cursor = loss == KRAIT_LOSS_THREAD_SEARCH ? s->tstate : 0;
-	if (loss == KRAIT_LOSS_NO_PYTHON_THREAD)
+	memo->cursor = 0;
+	if (loss == KRAIT_LOSS_THREAD_SEARCH)
+		memo->cursor = s->tstate ? s->tstate : s->looked_at;
+	if (loss == KRAIT_LOSS_NO_PYTHON_THREAD) {
 		memo_none(memo, now_ns);
+		memo->tstate = s->idle_tstate;
+		return s->idle_tstate ? KRAIT_LOSS_NO_FRAME : KRAIT_LOSS_NO_PYTHON_THREAD;
+	}
 	if (loss)
 		return loss;
 	memo->tstate = s->tstate;
@@ -153,19 +184,29 @@ static __always_inline enum krait_loss thread_search(struct scratch *s, struct t
 }
 
 /*
- * Puts the state of the thread s->key into s->ts and its address into s->tstate. KRAIT_LOSS_NONE,
- * or why there is none to be had.
+ * Puts the state of the thread s->key into s->ts, its address into s->tstate and its innermost
+ * frame into s->frame. KRAIT_LOSS_NONE, or why there is none to be had.
+ *
+ * A thread has a state in each interpreter that it has entered, and the one that runs a frame is
+ * wanted. So a state that runs none sends the search on, but not at every tick: a C thread that
+ * calls Python now and then has no other.
  */
 static __always_inline enum krait_loss thread_find(struct scratch *s, struct thread_memo *memo,
 						   __u64 now_ns)
 {
-	if (memo->tstate) {
-		if (ts_read(s, memo->tstate) && ts_matches(s) && ts_is_listed(s, memo->tstate)) {
-			s->tstate = memo->tstate;
-			return KRAIT_LOSS_NONE;
+	s->tstate = memo->tstate;
+	if (s->tstate) {
+		if (ts_read(s, s->tstate) && ts_matches(s) && ts_is_listed(s, s->tstate)) {
+			if (!ts_frame(s))
+				return KRAIT_LOSS_THREAD_UNREADABLE;
+			if (s->frame)
+				return KRAIT_LOSS_NONE;
+			if (now_ns < memo->search_at_ns)
+				return KRAIT_LOSS_NO_FRAME;
+		} else {
+			memo->tstate = 0;
+			memo->search_at_ns = 0;
 		}
-		memo->tstate = 0;
-		memo->search_at_ns = 0;
 	}
 	if (now_ns < memo->search_at_ns)
 		return KRAIT_LOSS_NO_PYTHON_THREAD;

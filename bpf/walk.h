@@ -20,17 +20,17 @@
 #include "bpf/thread.h"
 
 /*
- * Frames per call of walk_step, and calls of it per call of walk_steps. A call costs a tick some 3
- * ns; the verifier walks through every frame of walk_step, and through every call in the loops, so
- * both are kept short: the load would take 200 ms otherwise.
+ * Frames per step at most, and steps per call of walk_steps. A call costs a tick some 3 ns; the
+ * verifier walks through every frame of a step and every call in the loops, so both are kept short:
+ * the load would take 200 ms otherwise.
  */
-#define STEP_FRAMES 4
+#define STEP_FRAMES 16
 #define STEPS_CALLS 32
 /* The first read takes in some 30 frames for about 120 ns; a walk that leaves it is deep and reads
  * whole chunks. */
 #define WINDOW_FIRST_BYTES 4096
-/* Frames looked at per frame kept: a shim may stand between any two. */
-#define VISITS_PER_FRAME 2
+/* At worst every frame is a step of its own (heap frames), and a shim stands between any two. */
+#define STEPS_PER_FRAME 2
 
 extern KRAIT_CONFIG __u32 max_depth;
 
@@ -38,11 +38,6 @@ extern KRAIT_CONFIG __u32 max_depth;
 static __always_inline struct scratch *scratch_get(void);
 static __always_inline struct krait_stack_rec *stack_get(void);
 #endif
-
-static __always_inline __u64 window_word(const struct scratch *s, __u32 at, __u16 off)
-{
-	return *(const __u64 *)(s->window + at + (off & (FRAME_BYTES - 1)));
-}
 
 /* Reads the chunk's head at `chunk`: Include/cpython/pystate.h, struct _stack_chunk {previous,
  * size, top, data[]}. */
@@ -79,12 +74,40 @@ static __always_inline bool chunk_find(struct walk *w, __u64 frame)
 	return false;
 }
 
+/* What a step needs of the layout, as locals: through the scratch the compiler would have to load
+ * each again after every frame that is stored. */
+struct frame_view {
+	__u32 first, need;		/* the bytes of a frame to be read */
+	__u32 code, prev, instr, owner; /* where its fields are in them */
+	__u32 shim_owner;		/* 256: there are none */
+	__u32 instr_kind;
+	__u64 bytecode_off;
+};
+
+static __always_inline struct frame_view frame_view(const struct krait_layout *l)
+{
+	bool has_owner = l->fr_owner_off != KRAIT_NO_OFF;
+	struct frame_view v = {
+		.first = l->fr_first_off,
+		.need = l->fr_read_bytes & (FRAME_BYTES - 1),
+		.code = (l->fr_code_off - l->fr_first_off) & (FRAME_BYTES - 1),
+		.prev = (l->fr_prev_off - l->fr_first_off) & (FRAME_BYTES - 1),
+		.instr = (l->fr_instr_off - l->fr_first_off) & (FRAME_BYTES - 1),
+		.owner = has_owner ? (l->fr_owner_off - l->fr_first_off) & (FRAME_BYTES - 1) : 0,
+		.shim_owner = has_owner ? l->shim_owner : 256,
+		.instr_kind = l->instr_kind,
+		.bytecode_off = l->co_bytecode_off,
+	};
+
+	return v;
+}
+
 /* Fills the window with what lies below and in the frame at `frame`. False if it is in no chunk or
  * can't be read. */
-static __always_inline bool window_fill(struct scratch *s, __u64 frame)
+static __always_inline bool window_fill(struct scratch *s, __u64 frame, __u32 need)
 {
 	struct walk *w = &s->walk;
-	__u64 end = frame + s->layout.fr_read_bytes;
+	__u64 end = frame + need;
 	__u64 lo;
 	__u32 n;
 
@@ -106,34 +129,21 @@ static __always_inline bool window_fill(struct scratch *s, __u64 frame)
 	return true;
 }
 
-/* Where in s->window the frame's fields lie, read if need be; -1 if they can't be read. */
-static __always_inline int window_locate(struct scratch *s, __u64 frame)
+static __always_inline bool window_has(const struct walk *w, __u64 frame, __u32 need)
 {
-	struct walk *w = &s->walk;
-	__u32 need = s->layout.fr_read_bytes & (FRAME_BYTES - 1);
-	__u64 at = frame - w->win_lo;
-
-	if (at + need <= w->win_bytes && at < WINDOW_BYTES)
-		return at;
-	if (window_fill(s, frame)) {
-		at = frame - w->win_lo;
-		return at < WINDOW_BYTES ? at : -1;
-	}
-	if (platform_read_user(s->window + SINGLE_OFF, need, frame) != 0)
-		return -1;
-	return SINGLE_OFF;
+	return frame >= w->win_lo && frame - w->win_lo + need <= w->win_bytes;
 }
 
 /* The executing code unit, from the frame's instruction field. */
-static __always_inline __s32 frame_unit(const struct scratch *s, __u64 instr, __u64 code)
+static __always_inline __s32 frame_unit(const struct frame_view *v, __u64 instr, __u64 code)
 {
 	__s64 bytes;
 
-	if (s->layout.instr_kind == KRAIT_INSTR_LASTI_UNITS)
+	if (v->instr_kind == KRAIT_INSTR_LASTI_UNITS)
 		return (__s32)instr;
-	if (s->layout.instr_kind == KRAIT_INSTR_LASTI_BYTES)
+	if (v->instr_kind == KRAIT_INSTR_LASTI_BYTES)
 		return (__s32)instr >> 1;
-	bytes = instr - code - s->layout.co_bytecode_off;
+	bytes = instr - code - v->bytecode_off;
 	/* Out of any code's range: a unit that no line table reaches, so it shows as [line
 	 * unknown]. */
 	if (bytes < -2 || bytes > 0x7ffffffe)
@@ -141,12 +151,12 @@ static __always_inline __s32 frame_unit(const struct scratch *s, __u64 instr, __
 	return bytes >> 1;
 }
 
-/* Keeps a frame; false if the stack is full. */
-static __always_inline bool frame_keep(struct scratch *s, struct krait_stack_rec *stack, __u64 code,
+/* Keeps a frame; false if the stack is full. The count stays in memory: the verifier would follow
+ * each value of it. */
+static __always_inline bool frame_keep(struct walk *w, struct krait_stack_rec *stack, __u64 code,
 				       __s32 unit, __u32 mark)
 {
 	struct krait_frame *frames = (struct krait_frame *)(stack + 1);
-	struct walk *w = &s->walk;
 	__u32 i = w->cnt;
 
 	if (i >= max_depth) {
@@ -157,74 +167,107 @@ static __always_inline bool frame_keep(struct scratch *s, struct krait_stack_rec
 	frames[i].code_id = code;
 	frames[i].unit = unit;
 	frames[i].mark = mark;
-	w->hash = (w->hash ^ code) * 0x9e3779b97f4a7c15ULL;
-	w->hash = (w->hash ^ (w->hash >> 29) ^ (__u32)unit) * 0xbf58476d1ce4e5b9ULL;
 	w->cnt = i + 1;
 	return true;
 }
 
 /* Ends the walk at a frame that can't be read, with a marker in its place. */
-static __always_inline bool frame_fault(struct scratch *s, struct krait_stack_rec *stack,
-					__u32 fault)
+static __always_inline int frame_fault(struct walk *w, struct krait_stack_rec *stack, __u32 fault)
 {
-	s->walk.fault = fault;
-	frame_keep(s, stack, 0, 0, fault);
-	return false;
+	w->fault = fault;
+	w->hash = mix64(w->hash ^ fault);
+	frame_keep(w, stack, 0, 0, fault);
+	return 1;
 }
 
-/* Brent's test: the tortoise sits still for 2^k frames; a frame that meets it has been there
- * before. */
-static __always_inline bool frame_is_seen(struct walk *w, __u64 frame)
+/*
+ * Takes the frame whose fields lie at s->window + at, and moves *frame on to its caller. False if
+ * the stack is full. Each instruction here is paid for once per frame.
+ */
+static __always_inline bool frame_take(struct scratch *s, const struct frame_view *v,
+				       struct krait_stack_rec *stack, __u32 at, __u64 *frame,
+				       __u64 *hash)
 {
-	if (frame == w->tortoise)
+	const __u8 *fields = s->window + at;
+	/* From 3.14 on the code is a tagged reference; objects are aligned, so the mask is right
+	 * for all. */
+	__u64 code = word_at(fields + v->code) & ~7ULL;
+	__s32 unit;
+
+	*frame = word_at(fields + v->prev);
+	if (fields[v->owner] >= v->shim_owner || !code)
 		return true;
-	if (++w->visited == w->next_mark) {
-		w->tortoise = frame;
+	unit = frame_unit(v, word_at(fields + v->instr), code);
+	*hash = (*hash ^ code) * 0x9e3779b97f4a7c15ULL;
+	*hash = (*hash ^ (*hash >> 29) ^ (__u32)unit) * 0xbf58476d1ce4e5b9ULL;
+	return frame_keep(&s->walk, stack, code, unit, 0);
+}
+
+/*
+ * Brent's test for a list that goes in a circle, at the frame that a step starts with: the tortoise
+ * sits still for 2^k steps, and a step that meets it has been there before.
+ */
+static __always_inline bool walk_goes_round(struct walk *w)
+{
+	if (w->frame == w->tortoise)
+		return true;
+	if (++w->step_cnt == w->next_mark) {
+		w->tortoise = w->frame;
 		w->next_mark *= 2;
 	}
 	return false;
 }
 
-/* Takes the frame w->frame. False when the walk is over. */
-static __always_inline bool walk_frame(struct scratch *s, struct krait_stack_rec *stack)
+/* A step by one frame, which is not in the window and could not be brought into it. 1 when the walk
+ * is over. */
+static __always_inline int step_single(struct scratch *s, const struct frame_view *v,
+				       struct krait_stack_rec *stack)
 {
-	struct krait_layout *l = &s->layout;
 	struct walk *w = &s->walk;
-	__u64 code, instr;
-	int at;
 
-	if (!w->frame)
-		return false;
-	if (frame_is_seen(w, w->frame))
-		return frame_fault(s, stack, KRAIT_FAULT_FRAME_CYCLE);
-	at = window_locate(s, w->frame + l->fr_first_off);
-	if (at < 0 || at > SINGLE_OFF)
-		return frame_fault(s, stack, KRAIT_FAULT_FRAME_UNREADABLE);
-	/* From 3.14 on the code is a tagged reference; objects are aligned, so the mask is right
-	 * for all. */
-	code = window_word(s, at, l->fr_code_off - l->fr_first_off) & ~7ULL;
-	instr = window_word(s, at, l->fr_instr_off - l->fr_first_off);
-	w->frame = window_word(s, at, l->fr_prev_off - l->fr_first_off);
-	if (l->fr_owner_off != KRAIT_NO_OFF &&
-	    (__u8)window_word(s, at, l->fr_owner_off - l->fr_first_off) >= l->shim_owner)
-		return true;
-	if (!code)
-		return true;
-	return frame_keep(s, stack, code, frame_unit(s, instr, code), 0);
+	if (platform_read_user(s->window + SINGLE_OFF, v->need, w->frame + v->first) != 0)
+		return frame_fault(w, stack, KRAIT_FAULT_FRAME_UNREADABLE);
+	return !frame_take(s, v, stack, SINGLE_OFF, &w->frame, &w->hash) || !w->frame;
 }
 
-/* Takes up to STEP_FRAMES frames. 0 to be called again, 1 when the walk is over. */
+/* A step through the window, up to STEP_FRAMES frames. What a frame changes is in locals, so mostly
+ * in registers. */
+static __always_inline int step_window(struct scratch *s, const struct frame_view *v,
+				       struct krait_stack_rec *stack)
+{
+	struct walk *w = &s->walk;
+	__u64 frame = w->frame, hash = w->hash, lo = w->win_lo - v->first;
+	__u64 last = w->win_bytes - v->need;
+	bool has_room = true;
+
+	for (int i = 0; i < STEP_FRAMES && has_room; i++) {
+		__u64 at = frame - lo;
+
+		if (at > last || at >= WINDOW_BYTES)
+			break;
+		has_room = frame_take(s, v, stack, at, &frame, &hash);
+	}
+	w->frame = frame;
+	w->hash = hash;
+	return !has_room || !frame;
+}
+
+/* Takes one or some frames. 0 to be called again, 1 when the walk is over. */
 KRAIT_GLOBAL int walk_step(void)
 {
 	struct krait_stack_rec *stack = stack_get();
 	struct scratch *s = scratch_get();
+	struct frame_view v;
 
-	if (!s || !stack)
+	if (!s || !stack || !s->walk.frame)
 		return 1;
-	for (int i = 0; i < STEP_FRAMES; i++)
-		if (!walk_frame(s, stack))
-			return 1;
-	return 0;
+	if (walk_goes_round(&s->walk))
+		return frame_fault(&s->walk, stack, KRAIT_FAULT_FRAME_CYCLE);
+	v = frame_view(&s->layout);
+	if (window_has(&s->walk, s->walk.frame + v.first, v.need) ||
+	    window_fill(s, s->walk.frame + v.first, v.need))
+		return step_window(s, &v, stack);
+	return step_single(s, &v, stack);
 }
 
 /* As many calls of walk_step as it takes, up to STEPS_CALLS. 0 to be called again, 1 when the walk
@@ -237,35 +280,18 @@ KRAIT_GLOBAL int walk_steps(void)
 	return 0;
 }
 
-/* Points the walk at the innermost frame of the thread state in s->ts. False if that could not be
- * read. */
-static __always_inline bool walk_start(struct scratch *s)
-{
-	__u64 frame = ts_word(s, s->layout.ts_frame_off);
-
-	/* 3.11 and 3.12 keep it one step away, in the _PyCFrame of the innermost C call of the
-	 * interpreter. */
-	if (frame && s->layout.ts_cframe_frame_off != KRAIT_NO_OFF &&
-	    platform_read_user(&frame, sizeof(frame), frame + s->layout.ts_cframe_frame_off) != 0)
-		return false;
-	s->walk.frame = frame;
-	return true;
-}
-
-/* Walks the stack of the thread state in s->ts into the CPU's STACK record. */
+/* Walks the stack from s->frame, which is not 0, of the thread state in s->ts into the CPU's STACK
+ * record. */
 static __always_inline enum krait_loss walk_stack(struct scratch *s)
 {
 	struct walk *w = &s->walk;
-	__u32 calls = max_depth * VISITS_PER_FRAME / (STEP_FRAMES * STEPS_CALLS) + 1;
+	__u32 calls = max_depth * STEPS_PER_FRAME / STEPS_CALLS + 1;
 
 	__builtin_memset(w, 0, sizeof(*w));
 	w->hash = s->proc.seed;
 	w->win_want = WINDOW_FIRST_BYTES;
 	w->next_mark = 1;
-	if (!walk_start(s))
-		return KRAIT_LOSS_THREAD_UNREADABLE;
-	if (!w->frame)
-		return KRAIT_LOSS_NO_FRAME;
+	w->frame = s->frame;
 	if (s->layout.ts_chunk_off != KRAIT_NO_OFF)
 		chunk_enter(w, ts_word(s, s->layout.ts_chunk_off));
 	for (__u32 i = 0; i < calls; i++)

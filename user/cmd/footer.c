@@ -119,3 +119,23 @@ void footer_run(const struct session_result *r)
 		    c[KRAIT_CNT_STACKS], c[KRAIT_CNT_CODES], c[KRAIT_CNT_RING_BYTES]);
 	cost_line(r);
 }
+
+void footer_stats(const struct session_result *r)
+{
+	uint64_t samples = r->counters[KRAIT_CNT_SAMPLES];
+	struct rusage use;
+
+	getrusage(RUSAGE_SELF, &use);
+	if (r->tick_cnt)
+		log_info("stats: %.0f ns per tick in BPF, %" PRIu64 " ticks",
+			 (double)r->tick_total_ns / r->tick_cnt, r->tick_cnt);
+	if (samples)
+		log_info("stats: %.2f us of krait's CPU per sample (start-up included), %.1f bytes "
+			 "per sample",
+			 (seconds(use.ru_utime) + seconds(use.ru_stime)) * 1e6 / samples,
+			 (double)r->counters[KRAIT_CNT_RING_BYTES] / samples);
+	log_info("stats: %" PRIu64 " stacks and %" PRIu64 " code objects sent, %" PRIu64
+		 " ticks on other processes",
+		 r->counters[KRAIT_CNT_STACKS], r->counters[KRAIT_CNT_CODES],
+		 r->counters[KRAIT_CNT_OTHER_TICKS]);
+}

@@ -14,5 +14,7 @@ bool ledger_balances(const uint64_t *counters, uint64_t samples_received);
 void footer_ledger(const struct profile *profile);
 /* What only a live run knows: processes left out, records lost, krait's own CPU and memory. */
 void footer_run(const struct session_result *result);
+/* --stats: what the run cost, per tick and per sample. */
+void footer_stats(const struct session_result *result);
 
 #endif

@@ -29,7 +29,7 @@
 #define DURATION_MAX_NS (365ULL * 24 * 3600 * 1000 * NS_PER_MS)
 
 struct record_opts {
-	bool all, no_children;
+	bool all, no_children, stats;
 	struct cli_pids pids;
 	const char *comm;
 	uint32_t freq_hz; /* 0: by default */
@@ -157,6 +157,7 @@ static struct session_opts session_opts_of(const struct record_opts *opts,
 		.command = args->command,
 		.follow_children = !opts->no_children,
 		.show_progress = !opts->out.quiet,
+		.measure = opts->stats,
 	};
 }
 
@@ -236,6 +237,8 @@ static int write_all(struct run *run, bool show_table)
 	}
 	footer_ledger(profile);
 	footer_run(&run->result);
+	if (run->session.measure)
+		footer_stats(&run->result);
 	if (!err && !err2)
 		outputs_announce(&run->outs);
 	return err ?: err2;
@@ -356,6 +359,11 @@ static const struct cli_opt options[] = {
 	 .max = KRAIT_MAX_DEPTH_LIMIT,
 	 .metavar = "N",
 	 .help = "frames of a stack that are kept, the innermost first",
+	 .group = "Sampling"},
+	{.long_name = "stats",
+	 .type = CLI_FLAG,
+	 .offset = FIELD(stats),
+	 .help = "measure what the run costs, and print it",
 	 .group = "Sampling"},
 	OUTPUT_OPTS(struct record_opts, out),
 	{},

@@ -28,6 +28,7 @@ struct sampler {
 	struct bpf_link **links; /* cpu_cnt of them; NULL for a CPU that is offline */
 	uint32_t freq_hz;
 	int cpu_cnt;
+	int stats_fd; /* open: the kernel times BPF programs; -1: it does not */
 	struct krait_layout layouts[KRAIT_LAYOUTS];
 	uint32_t layout_cnt;
 	sampler_record_fn fn;
@@ -102,6 +103,7 @@ struct sampler *sampler_new(const struct sampler_opts *opts)
 	if (!s)
 		return NULL;
 	libbpf_set_print(print_libbpf);
+	s->stats_fd = opts->measure ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
 	s->freq_hz = opts->freq_hz;
 	s->cpu_cnt = libbpf_num_possible_cpus();
 	s->links = calloc(s->cpu_cnt > 0 ? s->cpu_cnt : 1, sizeof(*s->links));
@@ -120,6 +122,8 @@ void sampler_free(struct sampler *s)
 		return;
 	if (s->links)
 		sampler_stop(s);
+	if (s->stats_fd >= 0)
+		close(s->stats_fd);
 	ring_buffer__free(s->ring);
 	krait_bpf__destroy(s->skel);
 	free(s->links);
@@ -243,6 +247,18 @@ int sampler_layout(struct sampler *s, const struct krait_layout *layout)
 void sampler_next_epoch(struct sampler *s)
 {
 	s->skel->data->epoch++;
+}
+
+void sampler_tick_cost(const struct sampler *s, uint64_t *total_ns, uint64_t *cnt)
+{
+	struct bpf_prog_info info = {};
+	uint32_t size = sizeof(info);
+
+	*total_ns = *cnt = 0;
+	if (bpf_obj_get_info_by_fd(bpf_program__fd(s->skel->progs.krait_tick), &info, &size) != 0)
+		return;
+	*total_ns = info.run_time_ns;
+	*cnt = info.run_cnt;
 }
 
 void sampler_counters(const struct sampler *s, uint64_t *counters)

@@ -22,6 +22,7 @@ struct sampler_opts {
 	uint32_t max_depth;
 	bool ask_unknown;     /* any process may turn out to be a target */
 	bool follow_children; /* the children of a target are targets */
+	bool measure;	      /* have the kernel time its programs: some 30 ns more a tick */
 };
 
 /*
@@ -61,6 +62,10 @@ int sampler_layout(struct sampler *s, const struct krait_layout *layout);
 
 /* From now on stacks are sent and verified once again. */
 void sampler_next_epoch(struct sampler *s);
+/* Time spent in the program of the tick so far, and its runs, idle CPUs' excluded; 0 unless
+ * opts.measure. */
+void sampler_tick_cost(const struct sampler *s, uint64_t *total_ns, uint64_t *cnt);
+
 /* The kernel's counters so far, summed over the CPUs: KRAIT_CNT_CNT of them. */
 void sampler_counters(const struct sampler *s, uint64_t *counters);
 

@@ -259,6 +259,7 @@ static int set_up(struct session *s)
 		.max_depth = o->max_depth,
 		.ask_unknown = !o->pid_cnt && !o->command,
 		.follow_children = o->follow_children,
+		.measure = o->measure,
 	};
 	int err;
 
@@ -307,6 +308,7 @@ static void finish(struct session *s)
 	if (!s->err)
 		drain(s);
 	sampler_counters(s->sampler, r->counters);
+	sampler_tick_cost(s->sampler, &r->tick_total_ns, &r->tick_cnt);
 	progress_clear(&s->progress);
 }
 

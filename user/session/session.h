@@ -23,6 +23,7 @@ struct session_opts {
 	char *const *command; /* started, and followed until it ends; NULL: none */
 	bool follow_children;
 	bool show_progress;
+	bool measure; /* --stats: have the kernel time the ticks */
 };
 
 /* Where the run's records go, checked. A negative return ends the run with that error. */
@@ -46,6 +47,8 @@ struct session_result {
 	uint64_t start_unix_ns, start_mono_ns, duration_ns;
 	uint64_t first_sample_ns; /* after the start; 0: there was none */
 	uint64_t counters[KRAIT_CNT_CNT];
+	uint64_t tick_total_ns,
+		tick_cnt; /* with opts.measure: time in the BPF program, and its runs */
 	uint64_t records_malformed;
 	uint32_t python_cnt; /* processes judged to be profilable, forked children not counted */
 	struct session_refusal refusals[SESSION_REFUSALS];

@@ -18,7 +18,8 @@ struct code {
 	int32_t first_line;
 	enum krait_lines_kind lines_kind;
 	uint8_t *lines;
-	uint32_t lines_total, lines_have;
+	uint32_t lines_total;
+	uint32_t lines_from, lines_to; /* what of it has come: [from, to) */
 };
 
 struct symbolizer {
@@ -98,6 +99,25 @@ static const char *name_of(struct symbolizer *sym, const struct krait_str *str, 
 	return intern_add(sym->in, sym->text.buf, sym->text.len);
 }
 
+/* A piece that comes again (the ring was full before the last one) must not stand in for one that
+ * did not: what has come is kept as one range, which only a piece that touches it makes longer. */
+static void lines_add(struct code *code, uint32_t off, const unsigned char *bytes, uint32_t len)
+{
+	uint32_t end = off + len;
+
+	if (!len)
+		return;
+	memcpy(code->lines + off, bytes, len);
+	if (off > code->lines_to || end < code->lines_from || !code->lines_to) {
+		code->lines_from = off;
+		code->lines_to = end;
+	}
+	if (off < code->lines_from)
+		code->lines_from = off;
+	if (end > code->lines_to)
+		code->lines_to = end;
+}
+
 int symbolizer_add(struct symbolizer *sym, const struct krait_code_rec *rec)
 {
 	struct code_text text = code_text(rec);
@@ -111,8 +131,7 @@ int symbolizer_add(struct symbolizer *sym, const struct krait_code_rec *rec)
 		return -ENOMEM;
 	if (rec->lines_total != code->lines_total)
 		return 0;
-	memcpy(code->lines + rec->lines_off, text.lines, rec->lines_bytes);
-	code->lines_have += rec->lines_bytes;
+	lines_add(code, rec->lines_off, text.lines, rec->lines_bytes);
 	if (rec->lines_off)
 		return 0;
 	code->file = name_of(sym, &rec->file, text.file, "[file name not readable]");
@@ -153,7 +172,7 @@ struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame 
 	symbol.line = LINE_UNKNOWN;
 	/* A table with a hole could give a wrong line; no line is better. (An empty one is whole:
 	 * up to 3.9 it says that all is on the first line.) */
-	if (code->lines_have >= code->lines_total)
+	if (code->lines_from == 0 && code->lines_to == code->lines_total)
 		symbol.line = linetable_line(code->lines_kind, code->lines, code->lines_total,
 					     code->first_line, frame->unit);
 	return symbol;
