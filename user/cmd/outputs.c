@@ -152,5 +152,5 @@ void outputs_announce(const struct outputs *outs)
 {
 	for (uint32_t i = 0; i < outs->cnt; i++)
 		if (strcmp(outs->v[i].path, "-") != 0)
-			log_info("wrote %s (%s)", outs->v[i].path, outs->v[i].exporter->help);
+			log_info("wrote %s (%s)", outs->v[i].path, outs->v[i].exporter->name);
 }

@@ -249,7 +249,6 @@ static int run_session(struct run *run)
 	struct session_sink sink = {.on_record = on_record, .on_snapshot = on_snapshot, .arg = run};
 	int err;
 
-	run->target = session_target_text(&run->session);
 	run->agg = aggregate_new();
 	if (!run->target || !run->agg)
 		return -ENOMEM;
@@ -292,7 +291,6 @@ static int record(void *o, struct cli_args *args)
 		default_path(&run, path, sizeof(path));
 		paths = (struct cli_list){.items = default_paths, .cnt = 1};
 	}
-	free(run.target);
 	status = outputs_init(&run.outs, &cmd_record, &opts->out, &paths);
 	if (status != KRAIT_EXIT_OK)
 		goto out;

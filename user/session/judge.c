@@ -271,6 +271,6 @@ int judge_wanted(struct judge *j, pid_t pid, bool has_children)
 		return -ESRCH;
 	default:
 		log_error("record: pid %d: %s", pid, t.why);
-		return -ESRCH;
+		return t.state == TARGET_FORBIDDEN ? -EPERM : -ESRCH;
 	}
 }

@@ -31,7 +31,8 @@ uint64_t judge_next_ns(const struct judge *j);
 
 /*
  * Whether `pid`, which was asked for by name, can be a target. 0; or -ESRCH, logged: no such
- * process, a kernel thread, no Python (and no child that is), not to be profiled.
+ * process, a kernel thread, no Python (and no child that is), not to be profiled; or -EPERM,
+ * logged.
  */
 int judge_wanted(struct judge *j, pid_t pid, bool has_children);
 

@@ -112,7 +112,8 @@ struct sampler *sampler_new(const struct sampler_opts *opts)
 		return s;
 	features_explain(err);
 	sampler_free(s);
-	errno = -err;
+	/* Whatever the kernel's word was (ESRCH for missing BTF, say): it does not let us. */
+	errno = err == -ENOMEM || err == -EPERM ? -err : EOPNOTSUPP;
 	return NULL;
 }
 
