@@ -97,11 +97,40 @@ static double percent(uint64_t part, uint64_t whole)
 	return whole ? 100.0 * (double)part / (double)whole : 0;
 }
 
+/* The processes that have a sample; there are others, which krait met while they were idle. 0 too
+ * without memory. */
+static uint32_t sampled_processes(const struct profile *p)
+{
+	bool *is_sampled = calloc(p->process_cnt + 1UL, sizeof(*is_sampled));
+	uint32_t cnt = 0;
+
+	for (uint32_t i = 0; is_sampled && i < p->sample_cnt; i++) {
+		uint32_t process_idx = p->threads[p->samples[i].thread_idx].process_idx;
+
+		cnt += !is_sampled[process_idx];
+		is_sampled[process_idx] = true;
+	}
+	free(is_sampled);
+	return cnt;
+}
+
+/* Samples are sorted by thread. */
+static uint32_t sampled_threads(const struct profile *p)
+{
+	uint32_t cnt = 0;
+
+	for (uint32_t i = 0; i < p->sample_cnt; i++)
+		cnt += !i || p->samples[i].thread_idx != p->samples[i - 1].thread_idx;
+	return cnt;
+}
+
 static void print_summary(const struct profile *p, FILE *out)
 {
+	uint32_t processes = sampled_processes(p), threads = sampled_threads(p);
+
 	fprintf(out, "%llu sample%s, %u process%s, %u thread%s, %.1f s at %u Hz\n",
-		(unsigned long long)p->total_cnt, p->total_cnt == 1 ? "" : "s", p->process_cnt,
-		p->process_cnt == 1 ? "" : "es", p->thread_cnt, p->thread_cnt == 1 ? "" : "s",
+		(unsigned long long)p->total_cnt, p->total_cnt == 1 ? "" : "s", processes,
+		processes == 1 ? "" : "es", threads, threads == 1 ? "" : "s",
 		(double)p->meta.duration_ns / 1e9, p->meta.freq_hz);
 }
 

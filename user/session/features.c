@@ -60,8 +60,7 @@ static void check_bpf(struct finding *f)
 	if (fd == -EPERM)
 		found(f, FEATURE_MISSING,
 		      "not permitted: run krait as root (sudo krait ...), or give it cap_bpf, "
-		      "cap_perfmon and "
-		      "cap_sys_ptrace");
+		      "cap_perfmon, cap_sys_ptrace and cap_dac_read_search");
 	else if (fd < 0)
 		found(f, FEATURE_MISSING, "the kernel has no bpf(2): enable CONFIG_BPF_SYSCALL");
 	else
