@@ -2,11 +2,17 @@
 /*
  * Code objects: what turns a walked stack into one whose names are known and true.
  *
- * Runs only for a stack that user space has not seen in this epoch. Each frame's code object is
- * read once and checked (its type is the target's PyCode_Type), fingerprinted, and its address
- * replaced by the id: the hash of address, fingerprint and the process's seed. An id that user
+ * A frame holds only the address of its code object, and an address can be freed and used again
+ * within a millisecond (exec, templates, reloads). So each code object is read, its type checked,
+ * and fingerprinted with the texts of its names; the hash of all that is its id. An id that user
  * space does not have is sent as a CODE record with the bytes of the names and of the line table,
- * so that nothing has to be read from the target later, when it may be gone.
+ * so that nothing has to be read from the target later, when it may be gone. A stack's id is the
+ * hash of its frames' ids and instructions: neither ever changes its meaning.
+ *
+ * Reading costs some 300 ns a frame, so what has proven stable is trusted: a code object that was
+ * found to be the same for TRUST_EPOCHS is verified once per epoch from then on, and a stack of
+ * such code objects is known by what was walked alone. Code that comes and goes is never that old,
+ * and is read at every tick.
  */
 #ifndef KRAIT_CODE_H
 #define KRAIT_CODE_H
@@ -15,13 +21,17 @@
 
 /* Frames per call of code_steps; see walk.h on calls. */
 #define CODE_STEPS_FRAMES 64
-/* Of a line table, besides its length: so much of its start goes into the fingerprint. */
-#define LINES_PRINT_BYTES 16
+/* Of a str, from its length on: so many words go into the fingerprint, 40 to 72 characters of most
+ * names. */
+#define STR_PRINT_WORDS 12
+/* For so long a code object must have been the same to be trusted for an epoch. */
+#define TRUST_EPOCHS 2
 
 extern KRAIT_CONFIG __u32 max_depth;
 
 #ifndef KRAIT_HOST
 static __always_inline struct sent_pair *sent_code_get(__u64 id);
+static __always_inline struct known *known_code_get(__u64 key);
 static __always_inline long platform_send(void *record, __u32 n, bool wake);
 static __always_inline void platform_count(__u32 counter, __u64 n);
 #endif
@@ -48,33 +58,73 @@ static __always_inline bool code_read(struct scratch *s, __u64 addr)
 	return platform_read_user(s->code, n, addr) == 0;
 }
 
-/* The id of the code object in s->code, at addr. *lines_bytes is the length of its line table. 0 if
- * the table can't be read. */
+/*
+ * Mixes a str into h: its length, its hash where CPython has computed it, and the start of its
+ * text. By content, because a name that is freed and another that is made may well share an
+ * address.
+ */
+static __always_inline __u64 str_print(const struct scratch *s, __u64 h, __u64 addr)
+{
+	__u64 words[STR_PRINT_WORDS] = {};
+	__u64 start = addr + s->layout.str_length_off;
+	__s64 left;
+
+	if (!addr)
+		return h;
+	/* What lies behind a short str is read along and left out below; at the end of its memory
+	 * it can't be read. */
+	if (platform_read_user(words, sizeof(words), start) != 0 &&
+	    platform_read_user(words, 2 * sizeof(*words), start) != 0)
+		return h;
+	h = mix64(h ^ addr ^ words[0] << 48 ^ words[1]);
+	/* Text bytes from words[3] on, if each character took one; of wider ones less is taken in
+	 * than could be. */
+	left = (__s64)(s->layout.str_ascii_bytes + words[0]) - (s->layout.str_length_off + 24);
+	for (int i = 3; i < STR_PRINT_WORDS; i++, left -= 8) {
+		__u64 mask = left >= 8 ? ~0ULL : left <= 0 ? 0 : (1ULL << (8 * (left & 7))) - 1;
+
+		h = (h ^ (words[i] & mask)) * 0x9e3779b97f4a7c15ULL;
+		h ^= h >> 32;
+	}
+	return h;
+}
+
+/* The same for the line table: its length, which also goes to *lines_bytes, and the start of its
+ * bytes. 0 if it can't be read. */
+static __always_inline __u64 lines_print(const struct scratch *s, __u64 *lines_bytes)
+{
+	/* ob_size, ob_shash and the first 16 bytes of ob_sval; no bytes object takes less memory.
+	 * bytesobject.h. */
+	__u64 words[4] = {};
+	__u64 lines = code_word(s, s->layout.co_lines_off);
+
+	if (platform_read_user(words, sizeof(words), lines + s->layout.bytes_size_off) != 0)
+		return 0;
+	*lines_bytes = words[0];
+	if (words[0] < 8)
+		words[2] &= (1ULL << (8 * words[0])) - 1;
+	if (words[0] < 16)
+		words[3] = 0;
+	return mix64(lines ^ words[0] << 48 ^ mix64(words[2] ^ mix64(words[3]))) | 1;
+}
+
+/*
+ * The id of the code object in s->code, at addr. *lines_bytes is the length of its line table. 0 if
+ * that can't be read: an unread table must not pass for an empty one.
+ */
 static __always_inline __u64 code_fingerprint(const struct scratch *s, __u64 addr,
 					      __u64 *lines_bytes)
 {
-	__u64 lines = code_word(s, s->layout.co_lines_off);
-	__u64 size = 0, print[LINES_PRINT_BYTES / 8] = {};
-	__u64 h = mix64(addr ^ s->proc.seed);
+	__u64 lines = lines_print(s, lines_bytes);
+	__u64 h = mix64(addr ^ s->proc.seed ^ lines);
 
-	if (platform_read_user(&size, sizeof(size), lines + s->layout.bytes_size_off) != 0)
+	if (!lines)
 		return 0;
-	/* A bytes object always has a NUL behind its text, and objects are allocated in steps of 16
-	 * bytes. */
-	if (platform_read_user(print, sizeof(print), lines + s->layout.bytes_data_off) != 0)
-		return 0;
-	if (size < 8)
-		print[0] &= (1ULL << (8 * size)) - 1;
-	if (size < 16)
-		print[1] = 0;
-	h = mix64(h ^ code_word(s, s->layout.co_name_off));
-	h = mix64(h ^ code_qualname(s));
-	h = mix64(h ^ code_word(s, s->layout.co_file_off));
-	h = mix64(h ^ lines ^ size << 48);
-	h = mix64(h ^ print[0]);
-	h = mix64(h ^ print[1] ^ (__u32)code_word(s, s->layout.co_first_line_off));
-	*lines_bytes = size;
-	return h | 1;
+	h = mix64(h ^ (__u32)code_word(s, s->layout.co_first_line_off) ^
+		  code_word(s, s->layout.co_name_off));
+	h = str_print(s, h, code_qualname(s) ?: code_word(s, s->layout.co_name_off));
+	h = str_print(s, h, code_word(s, s->layout.co_file_off));
+	return mix64(h) | 1;
 }
 
 /*
@@ -213,13 +263,55 @@ static __always_inline bool code_send_all(struct scratch *s, __u64 id, __u64 add
 	return code_send_head(s);
 }
 
-/* Checks and, if need be, sends the code object at addr. Its id goes to *id. 0, or the fault that
- * its frame gets. */
+/* Makes sure that user space has the code object in s->code. */
+static __always_inline bool code_send_once(struct scratch *s, __u64 id, __u64 addr,
+					   __u64 lines_bytes)
+{
+	struct sent_pair *pair = sent_code_get(id);
+
+	if (!pair)
+		return false;
+	if (sent_has(pair, id))
+		return true;
+	if (!code_send_all(s, id, addr, lines_bytes))
+		return false;
+	sent_add(pair, id);
+	return true;
+}
+
+/* Whether the code object is old enough not to be read again in this epoch. */
+static __always_inline bool code_is_trusted(const struct scratch *s, const struct known *k)
+{
+	return (__u32)k->epochs == s->epoch && (k->epochs >> 32) + TRUST_EPOCHS <= s->epoch;
+}
+
+/* Remembers that the code object is `id` in this epoch; if it was another one, it is so since now.
+ */
+static __always_inline void code_remember(struct scratch *s, struct known *k, __u64 key, __u64 id)
+{
+	__u64 since = known_is(k, key) && k->id == id ? k->epochs >> 32 : s->epoch;
+
+	known_set(k, key, id);
+	k->epochs = since << 32 | s->epoch;
+	k->at_ns = s->now_ns;
+	if (!code_is_trusted(s, k))
+		s->is_unsettled = 1;
+}
+
+/* Finds out which code object is at addr; user space has it then. Its id goes to *id. 0, or the
+ * fault that its frame gets. */
 static __always_inline __u32 code_know(struct scratch *s, __u64 addr, __u64 *id)
 {
-	struct sent_pair *pair;
-	__u64 lines_bytes = 0;
+	__u64 key = mix64(addr ^ s->proc.seed), lines_bytes = 0;
+	struct known *k = known_code_get(key);
 
+	if (!k)
+		return KRAIT_FAULT_CODE_UNREADABLE;
+	/* Verified in this very tick: a function that recurses. */
+	if (known_is(k, key) && (k->at_ns == s->now_ns || code_is_trusted(s, k))) {
+		*id = k->id;
+		return 0;
+	}
 	if (!code_read(s, addr))
 		return KRAIT_FAULT_CODE_UNREADABLE;
 	if (code_word(s, s->layout.ob_type_off) != s->proc.code_type_addr)
@@ -227,14 +319,9 @@ static __always_inline __u32 code_know(struct scratch *s, __u64 addr, __u64 *id)
 	*id = code_fingerprint(s, addr, &lines_bytes);
 	if (!*id)
 		return KRAIT_FAULT_CODE_UNREADABLE;
-	pair = sent_code_get(*id);
-	if (!pair)
+	if (!code_send_once(s, *id, addr, lines_bytes))
 		return KRAIT_FAULT_CODE_NOT_SENT;
-	if (sent_has(pair, *id))
-		return 0;
-	if (!code_send_all(s, *id, addr, lines_bytes))
-		return KRAIT_FAULT_CODE_NOT_SENT;
-	sent_add(pair, *id);
+	code_remember(s, k, key, *id);
 	return 0;
 }
 
@@ -249,9 +336,11 @@ static __always_inline void code_resolve(struct scratch *s, struct krait_frame *
 		frame->mark = fault;
 	}
 	if (frame->mark) {
-		s->dirty = 1;
+		s->is_unsettled = 1;
 		platform_count(frame->mark, 1);
 	}
+	s->stack_id =
+		mix64(s->stack_id ^ frame->code_id ^ (__u64)(__u32)frame->unit << 32 ^ frame->mark);
 }
 
 /* Turns frame i of the CPU's stack from an address into an id. 1 if there is none any more. */
@@ -278,11 +367,14 @@ KRAIT_GLOBAL int code_steps(__u32 first)
 	return 0;
 }
 
-/* Makes every code object of the walked stack known to user space. s->dirty tells whether a frame
- * got a fault. */
+/*
+ * Makes every code object of the walked stack known to user space, and the stack's id of theirs.
+ * s->is_unsettled tells whether the next tick on this stack has to do it again.
+ */
 static __always_inline void code_resolve_all(struct scratch *s)
 {
-	s->dirty = s->walk.fault;
+	s->is_unsettled = 0;
+	s->stack_id = s->proc.seed ^ s->walk.flags;
 	for (__u32 i = 0; i < KRAIT_MAX_DEPTH_LIMIT / CODE_STEPS_FRAMES; i++)
 		if (code_steps(i * CODE_STEPS_FRAMES))
 			break;

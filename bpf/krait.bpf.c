@@ -26,8 +26,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 KRAIT_CONFIG __u32 max_depth = KRAIT_MAX_DEPTH_DEFAULT;
 /* Ring bytes waiting to be read at which user space is woken: it reads on a timer otherwise. */
 KRAIT_CONFIG __u32 wake_bytes = 1 << 20;
-KRAIT_CONFIG __u32 sent_stack_mask = (1 << 16) - 1;
-KRAIT_CONFIG __u32 sent_code_mask = (1 << 14) - 1;
 
 /* Raised by user space about once a second; a stack is sent and verified again in each epoch. */
 volatile __u32 epoch = 1;
@@ -70,19 +68,38 @@ struct {
 				   KRAIT_MAX_DEPTH_DEFAULT * sizeof(struct krait_frame));
 } stacks SEC(".maps");
 
+/* Powers of two: a mask makes the slot. What does not fit is looked at or sent again, never wrong.
+ */
+#define STACK_SLOTS (1 << 15)
+#define CODE_SLOTS (1 << 14)
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << 16);
+	__uint(max_entries, STACK_SLOTS);
 	__type(key, __u32);
 	__type(value, struct sent_pair);
 } sent_stacks SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << 14);
+	__uint(max_entries, CODE_SLOTS);
 	__type(key, __u32);
 	__type(value, struct sent_pair);
 } sent_codes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, STACK_SLOTS);
+	__type(key, __u32);
+	__type(value, struct known);
+} known_stacks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CODE_SLOTS);
+	__type(key, __u32);
+	__type(value, struct known);
+} known_codes SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -109,16 +126,30 @@ static __always_inline struct krait_stack_rec *stack_get(void)
 
 static __always_inline struct sent_pair *sent_code_get(__u64 id)
 {
-	__u32 slot = (id >> 8) & sent_code_mask;
+	__u32 slot = (id >> 8) & (CODE_SLOTS - 1);
 
 	return bpf_map_lookup_elem(&sent_codes, &slot);
 }
 
 static __always_inline struct sent_pair *sent_stack_get(__u64 id)
 {
-	__u32 slot = (id >> 8) & sent_stack_mask;
+	__u32 slot = (id >> 8) & (STACK_SLOTS - 1);
 
 	return bpf_map_lookup_elem(&sent_stacks, &slot);
+}
+
+static __always_inline struct known *known_code_get(__u64 key)
+{
+	__u32 slot = (key >> 8) & (CODE_SLOTS - 1);
+
+	return bpf_map_lookup_elem(&known_codes, &slot);
+}
+
+static __always_inline struct known *known_stack_get(__u64 key)
+{
+	__u32 slot = (key >> 8) & (STACK_SLOTS - 1);
+
+	return bpf_map_lookup_elem(&known_stacks, &slot);
 }
 
 static __always_inline void platform_count(__u32 counter, __u64 n)
@@ -187,21 +218,19 @@ static __always_inline struct thread_memo *thread_memo_of(struct scratch *s,
 	return memo;
 }
 
-/* Sends the walked stack unless user space has it in this epoch. */
-static __always_inline enum krait_loss stack_send(struct scratch *s, struct krait_stack_rec *stack,
-						  __u64 id)
+/* Sends the stack s->stack_id unless user space got it in this epoch. */
+static __always_inline enum krait_loss stack_send(struct scratch *s, struct krait_stack_rec *stack)
 {
-	struct sent_pair *pair = sent_stack_get(id);
-	__u64 tag = id ^ mix64(s->epoch);
+	struct sent_pair *pair = sent_stack_get(s->stack_id);
+	__u64 tag = s->stack_id ^ mix64(s->epoch);
 	__u32 n = sizeof(*stack) + s->walk.cnt * sizeof(struct krait_frame);
 
 	if (pair && sent_has(pair, tag))
 		return KRAIT_LOSS_NONE;
-	code_resolve_all(s);
 	stack->h.kind = KRAIT_STACK;
 	stack->h.flags = s->walk.flags;
 	stack->h.bytes = n;
-	stack->stack_id = id;
+	stack->stack_id = s->stack_id;
 	stack->pid = s->pid;
 	stack->frame_cnt = s->walk.cnt;
 	keep_bounds(n);
@@ -210,17 +239,35 @@ static __always_inline enum krait_loss stack_send(struct scratch *s, struct krai
 	if (platform_send(stack, n, false) != 0)
 		return KRAIT_LOSS_STACK_NOT_SENT;
 	platform_count(KRAIT_CNT_STACKS, 1);
-	if (pair && !s->dirty)
+	if (pair)
 		sent_add(pair, tag);
 	return KRAIT_LOSS_NONE;
 }
 
-static __always_inline enum krait_loss sample_send(struct scratch *s, __u64 stack_id, __u64 now_ns)
+/* Gives the walked stack its id, s->stack_id; user space has the stack then. */
+static __always_inline enum krait_loss stack_know(struct scratch *s, struct krait_stack_rec *stack)
+{
+	__u64 key = mix64(s->walk.hash ^ s->walk.flags ^ (__u64)s->epoch << 32);
+	struct known *k = known_stack_get(key);
+	enum krait_loss loss;
+
+	if (k && known_is(k, key)) {
+		s->stack_id = k->id;
+		return KRAIT_LOSS_NONE;
+	}
+	code_resolve_all(s);
+	loss = stack_send(s, stack);
+	if (!loss && k && !s->is_unsettled)
+		known_set(k, key, s->stack_id);
+	return loss;
+}
+
+static __always_inline enum krait_loss sample_send(struct scratch *s)
 {
 	struct krait_sample_rec rec = {
 		.h = {.kind = KRAIT_SAMPLE, .flags = s->walk.flags, .bytes = sizeof(rec)},
-		.time_ns = now_ns,
-		.stack_id = stack_id,
+		.time_ns = s->now_ns,
+		.stack_id = s->stack_id,
 		.pid = s->pid,
 		.tid = s->tid,
 		.cpu = bpf_get_smp_processor_id(),
@@ -236,28 +283,25 @@ static __always_inline enum krait_loss sample_send(struct scratch *s, __u64 stac
 }
 
 /* A tick on a target: from its thread to its sample. */
-static __always_inline enum krait_loss sample(struct scratch *s, struct task_struct *task,
-					      __u64 now_ns)
+static __always_inline enum krait_loss sample(struct scratch *s, struct task_struct *task)
 {
 	struct krait_stack_rec *stack = stack_get();
 	struct thread_memo *memo = thread_memo_of(s, task);
 	enum krait_loss loss;
-	__u64 id;
 
 	if (!stack || !memo)
 		return KRAIT_LOSS_THREAD_UNREADABLE;
-	loss = thread_find(s, memo, now_ns);
+	loss = thread_find(s, memo, s->now_ns);
 	if (loss)
 		return loss;
 	loss = walk_stack(s);
 	if (loss)
 		return loss;
 	thread_name(s, memo);
-	id = mix64(s->walk.hash ^ s->walk.flags);
-	loss = stack_send(s, stack, id);
+	loss = stack_know(s, stack);
 	if (loss)
 		return loss;
-	return sample_send(s, id, now_ns);
+	return sample_send(s);
 }
 
 /* Prepares the CPU's scratch for the target and takes the sample. */
@@ -275,8 +319,9 @@ static __always_inline enum krait_loss target_tick(const struct krait_proc *p, _
 	s->pid = pid;
 	s->tid = task->pid;
 	s->epoch = epoch;
+	s->now_ns = now_ns;
 	s->key = thread_key_of(task);
-	return sample(s, task, now_ns);
+	return sample(s, task);
 }
 
 SEC("perf_event")

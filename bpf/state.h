@@ -59,7 +59,11 @@ struct scratch {
 	struct krait_proc proc;
 	__u32 pid, tid;
 	__u32 epoch;
-	__u32 dirty; /* this stack holds a frame with a fault: send it again next time */
+	__u64 now_ns; /* of this tick */
+	/* This stack holds a frame with a fault, or a code object that is not trusted yet: look
+	 * again at the next tick. */
+	__u32 is_unsettled;
+	__u64 stack_id;
 	struct thread_key key;
 	__u64 tstate;	   /* the thread state in ts: found, or where the search is */
 	__u64 frame;	   /* its innermost frame */
@@ -87,7 +91,7 @@ struct thread_memo {
 /*
  * Which ids user space has: a two-way direct-mapped cache instead of an LRU map. A write is one
  * aligned word, there is nothing to allocate or lock, and a collision costs a record sent twice. A
- * tag is the id mixed with what must not change (for stacks, the epoch).
+ * tag is the id, for stacks mixed with the epoch.
  */
 struct sent_pair {
 	__u64 tag[2];
@@ -102,6 +106,30 @@ static __always_inline void sent_add(struct sent_pair *pair, __u64 tag)
 {
 	pair->tag[1] = pair->tag[0];
 	pair->tag[0] = tag;
+}
+
+/*
+ * What was found when something was last looked at: a code object's id by its address, a stack's id
+ * by what was walked. The two words are written by any CPU without a lock; `check` is made of the
+ * key and the id, so that a half-written pair is no answer instead of a wrong one.
+ */
+struct known {
+	__u64 check;
+	__u64 id;
+	__u64 at_ns;  /* the tick that last verified a code object */
+	__u64 epochs; /* of a code object: since when it has been this one (upper half), when it was
+			 last verified */
+};
+
+static __always_inline bool known_is(const struct known *k, __u64 key)
+{
+	return k->check == mix64(key ^ k->id) && k->id;
+}
+
+static __always_inline void known_set(struct known *k, __u64 key, __u64 id)
+{
+	k->id = id;
+	k->check = mix64(key ^ id);
 }
 
 #endif

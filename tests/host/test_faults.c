@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The walker over real memory with faults put in: reads that fail, one after the other; words that
+ * are not what CPython would have there, by chance and by intent.
+ *
+ * Whatever happens it ends after a bounded number of reads, writes nowhere else (build with
+ * SAN=address,undefined to see that), and gives no frame that is not there: a frame is true, or it
+ * is a marker with a reason.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "tests/host/host.h"
+#include "tests/host/python.h"
+
+#define LATER_NS 10000000000ULL /* after every pause of the thread search */
+#define RANDOM_RUNS 2000	/* per interpreter */
+#define RANDOM_DEPTH 64
+#define KERNEL_ADDR 0xffff888012345678ULL
+
+/* ---- What every outcome has to keep to ---- */
+
+static bool is_frame_fault(uint32_t mark)
+{
+	return mark == KRAIT_FAULT_FRAME_UNREADABLE || mark == KRAIT_FAULT_FRAME_CYCLE;
+}
+
+/* Each frame is the true one of its place or a marker; a marker for the frame itself ends the
+ * stack, and without one the stack is whole. One marker more than there are frames may come of the
+ * shim below the outermost frame: what can't be read does not tell that it is a shim. */
+static void assert_true_or_marked(const struct parked *p)
+{
+	const struct krait_frame *frames = stack_frames(host.stack);
+	uint32_t cnt = host.scratch->walk.cnt;
+
+	assert_true(cnt > 0 && cnt <= p->frame_cnt + 1);
+	assert_true(cnt <= p->frame_cnt || is_frame_fault(frames[cnt - 1].mark));
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct symbol s = symbolizer_frame(host.sym, &frames[i]);
+
+		if (frames[i].mark) {
+			assert_int_equal(strncmp(s.name, "[unreadable: ", 13), 0);
+			assert_true(host.scratch->is_unsettled);
+			assert_true(!is_frame_fault(frames[i].mark) || i == cnt - 1);
+		} else if (!is_true(&s, &p->frames[i], true)) {
+			fail_msg("%s: read %d: frame %u is %s (%s:%d), should be %s (%s:%d)",
+				 p->py->name, (int)host.fail_at, i, s.name, s.file, s.line,
+				 p->frames[i].name, p->frames[i].file, p->frames[i].line);
+		}
+	}
+	if (!is_frame_fault(frames[cnt - 1].mark))
+		assert_int_equal(cnt, p->frame_cnt);
+}
+
+/* The most reads that a walk may take: a search; chunk, window and frame for each frame visited. */
+static uint64_t walk_reads_max(void)
+{
+	uint64_t visits = max_depth * 2 + 256;
+
+	return 8 + 3 * SEARCH_STEPS + 3 * visits;
+}
+
+/* And a code object: head, table's length and start, three strings, the table. */
+static uint64_t code_reads_max(void)
+{
+	return 3 + 3 * 3 + KRAIT_LINES_CHUNKS;
+}
+
+static enum krait_loss bounded_tick(uint64_t thread_id, uint64_t now_ns)
+{
+	enum krait_loss loss = host_walk(thread_id, now_ns);
+
+	assert_true(host.read_cnt <= walk_reads_max());
+	if (loss)
+		return loss;
+	host.read_cnt = 0;
+	host_resolve();
+	assert_true(host.read_cnt <= host.scratch->walk.cnt * code_reads_max());
+	return KRAIT_LOSS_NONE;
+}
+
+static void forget_all(void)
+{
+	host_forget();
+	memset(&host.memo, 0, sizeof(host.memo));
+}
+
+/* ---- Reads that fail ---- */
+
+static void fail_nth(const struct parked *p, uint64_t nth)
+{
+	enum krait_loss loss;
+
+	forget_all();
+	host.fail_at = nth;
+	loss = host_tick(p->thread_id, 1);
+	if (loss)
+		assert_true(loss > KRAIT_LOSS_NONE && loss < KRAIT_LOSS_CNT);
+	else
+		assert_true_or_marked(p);
+	/* The next tick is whole again: the fault was the read's, not the target's. */
+	host.fail_at = READ_NONE;
+	assert_int_equal(host_tick(p->thread_id, LATER_NS), KRAIT_LOSS_NONE);
+	assert_int_equal(host_mark_cnt(), 0);
+	assert_int_equal(host.scratch->walk.cnt, p->frame_cnt);
+	assert_true_or_marked(p);
+}
+
+static void test_each_read_fails_once(const struct python *py)
+{
+	struct parked p;
+	uint64_t reads;
+
+	parked_init(&p, py, script, "24");
+	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
+	reads = host.read_cnt;
+	assert_true(reads > 150);
+	for (uint64_t nth = 0; nth < reads; nth++)
+		fail_nth(&p, nth);
+	parked_release(&p);
+}
+
+/* All reads fail but the first n, as when the process ends under the walker. */
+static void test_memory_goes_away(const struct python *py)
+{
+	struct parked p;
+	uint32_t pages;
+
+	parked_init(&p, py, script, "24");
+	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
+	pages = host.page_cnt;
+	for (uint32_t i = 0; i < pages; i++) {
+		uint8_t *bytes = host.pages[i].bytes;
+
+		forget_all();
+		host.pages[i].bytes = NULL;
+		if (bounded_tick(p.thread_id, 1) == KRAIT_LOSS_NONE)
+			assert_true_or_marked(&p);
+		host.pages[i].bytes = bytes;
+	}
+	parked_release(&p);
+}
+
+/* ---- Words that are wrong ---- */
+
+static void test_random_words(const struct python *py)
+{
+	uint32_t whole = 0;
+	struct parked p;
+
+	parked_init(&p, py, script, "24");
+	host_set_depth(RANDOM_DEPTH);
+	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
+	for (uint32_t run = 1; run <= RANDOM_RUNS; run++) {
+		host.corrupt_seed = (uint64_t)run << 32;
+		host.corrupt_one_in = 1 + run % 100;
+		if (run % 8 == 0)
+			forget_all();
+		whole += bounded_tick(p.thread_id, run * LATER_NS) == KRAIT_LOSS_NONE;
+		for (uint32_t i = 0; i < host.scratch->walk.cnt; i++)
+			symbolizer_frame(host.sym, &stack_frames(host.stack)[i]);
+	}
+	/* Not all may end in the search, or the walk was not tried. */
+	assert_true(whole > RANDOM_RUNS / 4);
+	parked_release(&p);
+}
+
+/* The address of frame n as CPython has them, shims left out. */
+static uint64_t nth_frame(uint32_t n)
+{
+	const struct krait_layout *l = &host.scratch->layout;
+	uint64_t frame = host_get(host.scratch->tstate + l->ts_frame_off);
+
+	if (l->ts_cframe_frame_off != KRAIT_NO_OFF)
+		frame = host_get(frame + l->ts_cframe_frame_off);
+	for (;; frame = host_get(frame + l->fr_prev_off)) {
+		uint64_t owner = 0;
+
+		assert_true(frame != 0);
+		if (l->fr_owner_off != KRAIT_NO_OFF)
+			memory_copy((uint8_t *)&owner, 1, frame + l->fr_owner_off);
+		if (owner < l->shim_owner && n-- == 0)
+			return frame;
+	}
+}
+
+static uint64_t nth_code(uint32_t n)
+{
+	return host_get(nth_frame(n) + host.scratch->layout.fr_code_off) & ~7ULL;
+}
+
+/* Frame `from` has frame `to` for its caller. */
+static void cycle_of(const struct parked *p, uint32_t from, uint32_t to)
+{
+	const struct krait_frame *frames = stack_frames(host.stack);
+	uint32_t cnt, len = from - to + 1;
+
+	forget_all();
+	assert_int_equal(host_tick(p->thread_id, 1), KRAIT_LOSS_NONE);
+	host_patch(nth_frame(from) + host.scratch->layout.fr_prev_off, nth_frame(to));
+	assert_int_equal(bounded_tick(p->thread_id, 2), KRAIT_LOSS_NONE);
+	host.patch_cnt = 0;
+	cnt = host.scratch->walk.cnt;
+	assert_int_equal(frames[cnt - 1].mark, KRAIT_FAULT_FRAME_CYCLE);
+	assert_true(cnt - 1 > from);
+	for (uint32_t i = 0; i < cnt - 1; i++) {
+		struct symbol s = symbolizer_frame(host.sym, &frames[i]);
+		uint32_t at = i <= from ? i : to + (i - to) % len;
+
+		assert_true(is_true(&s, &p->frames[at], false));
+	}
+}
+
+static void test_frames_in_a_circle(const struct python *py)
+{
+	struct parked p;
+
+	parked_init(&p, py, script, "24");
+	cycle_of(&p, 0, 0);
+	cycle_of(&p, 1, 0);
+	cycle_of(&p, 30, 30);
+	cycle_of(&p, 31, 29);
+	cycle_of(&p, p.frame_cnt - 1, 0);
+	cycle_of(&p, p.frame_cnt - 1, 7);
+	parked_release(&p);
+}
+
+static void test_bad_caller_pointer(const struct python *py)
+{
+	static const uint64_t bad[] = {1, 8, KERNEL_ADDR, UINT64_MAX, UINT64_MAX - 40, 1ULL << 47};
+	struct parked p;
+
+	parked_init(&p, py, script, "24");
+	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		host_patch(nth_frame(20) + host.scratch->layout.fr_prev_off, bad[i]);
+		assert_int_equal(bounded_tick(p.thread_id, 2), KRAIT_LOSS_NONE);
+		host.patch_cnt = 0;
+		assert_int_equal(host.scratch->walk.cnt, 22);
+		assert_int_equal(stack_frames(host.stack)[21].mark, KRAIT_FAULT_FRAME_UNREADABLE);
+		assert_true_or_marked(&p);
+	}
+	parked_release(&p);
+}
+
+static void code_is(const struct parked *p, uint64_t code, uint32_t fault)
+{
+	uint32_t marks = 0;
+
+	host_patch(nth_frame(5) + host.scratch->layout.fr_code_off, code);
+	memset(host.counts, 0, sizeof(host.counts));
+	assert_int_equal(bounded_tick(p->thread_id, 2), KRAIT_LOSS_NONE);
+	host.patch_cnt = 0;
+	assert_true_or_marked(p);
+	for (uint32_t i = 0; i < p->frame_cnt; i++)
+		marks += stack_frames(host.stack)[i].mark != 0;
+	assert_int_equal(marks, 1);
+	assert_int_equal(stack_frames(host.stack)[5].mark, fault);
+	assert_int_equal(host.counts[fault], 1);
+}
+
+static void test_bad_code_pointer(const struct python *py)
+{
+	struct parked p;
+	uint64_t name;
+
+	parked_init(&p, py, script, "24");
+	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
+	name = host_get(nth_code(5) + host.scratch->layout.co_name_off);
+	code_is(&p, KERNEL_ADDR & ~7ULL, KRAIT_FAULT_CODE_UNREADABLE);
+	code_is(&p, 8, KRAIT_FAULT_CODE_UNREADABLE);
+	code_is(&p, name & ~7ULL, KRAIT_FAULT_CODE_NOT_CODE);
+	code_is(&p, nth_code(5) + 16, KRAIT_FAULT_CODE_NOT_CODE);
+	parked_release(&p);
+}
+
+/* The symbol of frame 5, whose code's field at `off` leads to an object with `word` at `word_off`.
+ */
+static struct symbol forged(const struct parked *p, uint16_t off, uint16_t word_off, uint64_t word)
+{
+	forget_all();
+	host_patch(host_get(nth_code(5) + off) + word_off, word);
+	assert_int_equal(bounded_tick(p->thread_id, 2), KRAIT_LOSS_NONE);
+	host.patch_cnt = 0;
+	assert_int_equal(host.scratch->walk.cnt, p->frame_cnt);
+	return symbolizer_frame(host.sym, &stack_frames(host.stack)[5]);
+}
+
+static void test_forged_strings(const struct python *py)
+{
+	struct parked p;
+	struct symbol s;
+	const struct krait_layout *l;
+	uint16_t name_off;
+
+	parked_init(&p, py, script, "24");
+	l = &p.target.layout;
+	name_off = l->co_qualname_off == KRAIT_NO_OFF ? l->co_name_off : l->co_qualname_off;
+	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
+	/* 4 GB of name: as much of it as a record holds, and it says that it was cut. */
+	s = forged(&p, name_off, l->str_length_off, 1ULL << 32);
+	assert_true(strlen(s.name) >= KRAIT_NAME_BYTES);
+	assert_int_equal(strncmp(s.name, p.frames[5].name, strlen(p.frames[5].name)), 0);
+	assert_string_equal(s.name + strlen(s.name) - strlen("…"), "…");
+	s = forged(&p, l->co_file_off, l->str_length_off, 1ULL << 63);
+	assert_true(strlen(s.file) >= KRAIT_FILE_BYTES);
+	/* Kind 7, not compact, kind 0: no string. */
+	for (uint64_t bits = 0; bits < 16; bits++) {
+		uint32_t kind = bits & 7;
+
+		if ((bits & 8) && (kind == 1 || kind == 2 || kind == 4))
+			continue;
+		s = forged(&p, l->co_file_off, l->str_state_off, bits << l->str_kind_shift);
+		assert_string_equal(s.file, "[file name not readable]");
+	}
+	parked_release(&p);
+}
+
+static void test_forged_line_table(const struct python *py)
+{
+	const struct krait_layout *l;
+	struct parked p;
+	struct symbol s;
+
+	parked_init(&p, py, script, "24");
+	l = &p.target.layout;
+	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
+	/* Longer than any that is sent: no line rather than a wrong one. */
+	s = forged(&p, l->co_lines_off, l->bytes_size_off, 1ULL << 32);
+	assert_string_equal(s.name, p.frames[5].name);
+	assert_int_equal(s.line, 0);
+	s = forged(&p, l->co_lines_off, l->bytes_size_off, UINT64_MAX);
+	assert_int_equal(s.line, 0);
+	/* A long one comes in pieces. Behind the real table lies something else, but not before. */
+	s = forged(&p, l->co_lines_off, l->bytes_size_off, 3 * KRAIT_LINES_CHUNK_BYTES + 5);
+	assert_true(s.line == p.frames[5].line || s.line == 0);
+	parked_release(&p);
+}
+
+int main(void)
+{
+	static const struct python_test tests[] = {
+		{"each_read_fails_once", test_each_read_fails_once},
+		{"memory_goes_away", test_memory_goes_away},
+		{"random_words", test_random_words},
+		{"frames_in_a_circle", test_frames_in_a_circle},
+		{"bad_caller_pointer", test_bad_caller_pointer},
+		{"bad_code_pointer", test_bad_code_pointer},
+		{"forged_strings", test_forged_strings},
+		{"forged_line_table", test_forged_line_table},
+	};
+
+	return python_tests_run("host faults", tests, sizeof(tests) / sizeof(tests[0]));
+}
