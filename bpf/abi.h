@@ -228,6 +228,7 @@ struct krait_layout {
 	__u16 ts_frame_off;	   /* frame, cframe or current_frame */
 	__u16 ts_cframe_frame_off; /* ts_frame is a _PyCFrame: its current_frame; else KRAIT_NO_OFF
 				    */
+	__u16 ts_cframe_prev_off;  /* its previous; else KRAIT_NO_OFF */
 	__u16 ts_chunk_off;	   /* datastack_chunk, or KRAIT_NO_OFF (frames are heap objects) */
 	__u16 fr_first_off;	   /* the least of the fr_ offsets below */
 	__u16 fr_read_bytes;	   /* reading so much from fr_first_off takes in every fr_ field */
@@ -235,6 +236,7 @@ struct krait_layout {
 	__u16 fr_prev_off;
 	__u16 fr_instr_off;
 	__u16 fr_owner_off;  /* or KRAIT_NO_OFF */
+	__u16 fr_entry_off;  /* with _PyCFrame: the byte that marks ... */
 	__u16 co_read_bytes; /* reading so much of a PyCodeObject takes in every co_ field */
 	__u16 co_first_line_off;
 	__u16 co_name_off;
@@ -251,10 +253,12 @@ struct krait_layout {
 	__u16 bytes_data_off;	 /* ob_sval */
 	__u8 instr_kind;	 /* enum krait_instr_kind */
 	__u8 lines_kind;	 /* enum krait_lines_kind */
-	__u8 shim_owner; /* an owner byte from here up is a shim, no Python frame; 255: there are
-			    none */
+	__u8 shim_owner;   /* an owner byte from here up is a shim, no Python frame; 255: there are
+			      none */
+	__u8 fr_entry_min; /* ... the outermost frame of a C call of the interpreter, from this
+			      value up */
 	__u8 str_kind_shift; /* of PyUnicode_KIND in the word at str_state_off */
-	__u16 pad;
+	__u8 pad;
 };
 
 /* What krait knows of a process. */
@@ -291,7 +295,7 @@ _Static_assert(sizeof(struct krait_code_rec) == 72, "abi: code");
 _Static_assert(sizeof(struct krait_frame) == 16, "abi: frame");
 _Static_assert(sizeof(struct krait_stack_rec) == 24, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
-_Static_assert(sizeof(struct krait_layout) == 72, "abi: layout");
+_Static_assert(sizeof(struct krait_layout) == 76, "abi: layout");
 _Static_assert(sizeof(struct krait_proc) == 48, "abi: proc");
 
 #endif /* KRAIT_ABI_H */

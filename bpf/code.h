@@ -79,7 +79,8 @@ static __always_inline __u64 str_print(const struct scratch *s, __u64 h, __u64 a
 	h = mix64(h ^ addr ^ words[0] << 48 ^ words[1]);
 	/* Text bytes from words[3] on, if each character took one; of wider ones less is taken in
 	 * than could be. */
-	left = (__s64)(s->layout.str_ascii_bytes + words[0]) - (s->layout.str_length_off + 24);
+	left = words[0] < sizeof(words) ? words[0] : sizeof(words);
+	left += s->layout.str_ascii_bytes - (s->layout.str_length_off + 24);
 	for (int i = 3; i < STR_PRINT_WORDS; i++, left -= 8) {
 		__u64 mask = left >= 8 ? ~0ULL : left <= 0 ? 0 : (1ULL << (8 * (left & 7))) - 1;
 

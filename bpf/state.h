@@ -21,6 +21,19 @@
 /* Where the one frame lies that was read by itself, behind the window. */
 #define SINGLE_OFF WINDOW_BYTES
 
+/*
+ * Whether the innermost frame has been proven to be current. 3.11 and 3.12 keep the current frame
+ * in a _PyCFrame on the C stack, and the evaluation loop makes that known (tstate->cframe =
+ * &cframe) before it fills it in: a tick in between finds a frame pointer that an earlier call left
+ * there (Python/ceval.c, _PyEval_EvalFrameDefault). What tells: the outermost frame of this C call
+ * must lead to the current frame of the _PyCFrame before.
+ */
+enum walk_entry {
+	ENTRY_UNPROVEN,
+	ENTRY_PROVEN, /* or this version needs no proof */
+	ENTRY_STALE,
+};
+
 /* A walk in progress. Addresses are the target's. */
 struct walk {
 	__u64 frame;	/* the next frame */
@@ -30,11 +43,13 @@ struct walk {
 	__u64 chunk_lo; /* the data-stack chunk that the walk is in: [chunk_lo, chunk_hi) */
 	__u64 chunk_hi;
 	__u64 chunk_prev; /* the chunk below it, or 0 */
+	__u64 entry_from; /* to where the first entry frame must lead: see walk_entry */
 	__u32 win_bytes;
 	__u32 win_want;	 /* how much to read into the window next */
 	__u32 step_cnt;	 /* steps taken */
 	__u32 next_mark; /* step count at which the tortoise moves */
 	__u32 cnt;	 /* frames kept */
+	__u32 entry;	 /* enum walk_entry */
 	__u16 flags;	 /* KRAIT_STACK_* */
 	__u16 fault;	 /* of the frame that ended the walk, or 0 */
 };
@@ -67,6 +82,8 @@ struct scratch {
 	struct thread_key key;
 	__u64 tstate;	   /* the thread state in ts: found, or where the search is */
 	__u64 frame;	   /* its innermost frame */
+	__u64 cframe_prev; /* the _PyCFrame before its innermost, where the version has them; or 0
+			    */
 	__u64 interp;	   /* the search: whose list it is in, */
 	__u64 looked_at;   /* the last thread state it looked at, */
 	__u64 idle_tstate; /* and the thread's state that runs no frame, if there is one */

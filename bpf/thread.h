@@ -21,6 +21,8 @@
  * walks through each. */
 #define SEARCH_STEPS 128
 #define SEARCH_CALL_STEPS 4
+/* A _PyCFrame: up to 24 bytes (3.11), read with what follows it on the C stack. */
+#define CFRAME_WORDS 4
 #define SEARCH_AGAIN_MIN_MS 8
 #define SEARCH_AGAIN_MAX_MS 1024
 
@@ -68,13 +70,18 @@ static __always_inline bool ts_is_listed(const struct scratch *s, __u64 tstate)
  */
 static __always_inline bool ts_frame(struct scratch *s)
 {
+	__u64 cframe[CFRAME_WORDS] = {};
 	s->frame = ts_word(s, s->layout.ts_frame_off);
 	/* 3.11 and 3.12 keep it one step away, in the _PyCFrame of the innermost C call of the
 	 * interpreter. */
+	s->cframe_prev = 0;
 	if (!s->frame || s->layout.ts_cframe_frame_off == KRAIT_NO_OFF)
 		return true;
-	return platform_read_user(&s->frame, sizeof(s->frame),
-				  s->frame + s->layout.ts_cframe_frame_off) == 0;
+	if (platform_read_user(cframe, sizeof(cframe), s->frame) != 0)
+		return false;
+	s->frame = cframe[s->layout.ts_cframe_frame_off / 8 & (CFRAME_WORDS - 1)];
+	s->cframe_prev = cframe[s->layout.ts_cframe_prev_off / 8 & (CFRAME_WORDS - 1)];
+	return true;
 }
 
 /* Puts the search at the head of the interpreter's list, which may be empty. */

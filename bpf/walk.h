@@ -77,15 +77,19 @@ static __always_inline bool chunk_find(struct walk *w, __u64 frame)
 /* What a step needs of the layout, as locals: through the scratch the compiler would have to load
  * each again after every frame that is stored. */
 struct frame_view {
-	__u32 first, need;		/* the bytes of a frame to be read */
+	__u32 entry, entry_min; /* the byte that marks an entry frame; 256: no proof is needed (any
+				   more) */
+	__u32 first, need;	/* the bytes of a frame to be read */
 	__u32 code, prev, instr, owner; /* where its fields are in them */
 	__u32 shim_owner;		/* 256: there are none */
 	__u32 instr_kind;
 	__u64 bytecode_off;
 };
 
-static __always_inline struct frame_view frame_view(const struct krait_layout *l)
+static __always_inline struct frame_view frame_view(const struct scratch *s)
 {
+	const struct krait_layout *l = &s->layout;
+	bool needs_proof = s->walk.entry == ENTRY_UNPROVEN;
 	bool has_owner = l->fr_owner_off != KRAIT_NO_OFF;
 	struct frame_view v = {
 		.first = l->fr_first_off,
@@ -95,6 +99,8 @@ static __always_inline struct frame_view frame_view(const struct krait_layout *l
 		.instr = (l->fr_instr_off - l->fr_first_off) & (FRAME_BYTES - 1),
 		.owner = has_owner ? (l->fr_owner_off - l->fr_first_off) & (FRAME_BYTES - 1) : 0,
 		.shim_owner = has_owner ? l->shim_owner : 256,
+		.entry = needs_proof ? (l->fr_entry_off - l->fr_first_off) & (FRAME_BYTES - 1) : 0,
+		.entry_min = needs_proof ? l->fr_entry_min : 256,
 		.instr_kind = l->instr_kind,
 		.bytecode_off = l->co_bytecode_off,
 	};
@@ -180,11 +186,21 @@ static __always_inline int frame_fault(struct walk *w, struct krait_stack_rec *s
 	return 1;
 }
 
+/* Holds the first entry frame, whose caller is `prev`, against where it must lead. False if the
+ * walk began at a stale frame. */
+static __always_inline bool entry_check(struct walk *w, struct frame_view *v, __u64 prev)
+{
+	w->entry = prev == w->entry_from ? ENTRY_PROVEN : ENTRY_STALE;
+	v->entry_min = 256;
+	return w->entry == ENTRY_PROVEN;
+}
+
 /*
  * Takes the frame whose fields lie at s->window + at, and moves *frame on to its caller. False if
- * the stack is full. Each instruction here is paid for once per frame.
+ * the walk ends with it: the stack is full, or the frame is stale. Each instruction here is paid
+ * for once per frame.
  */
-static __always_inline bool frame_take(struct scratch *s, const struct frame_view *v,
+static __always_inline bool frame_take(struct scratch *s, struct frame_view *v,
 				       struct krait_stack_rec *stack, __u32 at, __u64 *frame,
 				       __u64 *hash)
 {
@@ -195,6 +211,8 @@ static __always_inline bool frame_take(struct scratch *s, const struct frame_vie
 	__s32 unit;
 
 	*frame = word_at(fields + v->prev);
+	if (fields[v->entry] >= v->entry_min && !entry_check(&s->walk, v, *frame))
+		return false;
 	if (fields[v->owner] >= v->shim_owner || !code)
 		return true;
 	unit = frame_unit(v, word_at(fields + v->instr), code);
@@ -220,7 +238,7 @@ static __always_inline bool walk_goes_round(struct walk *w)
 
 /* A step by one frame, which is not in the window and could not be brought into it. 1 when the walk
  * is over. */
-static __always_inline int step_single(struct scratch *s, const struct frame_view *v,
+static __always_inline int step_single(struct scratch *s, struct frame_view *v,
 				       struct krait_stack_rec *stack)
 {
 	struct walk *w = &s->walk;
@@ -232,7 +250,7 @@ static __always_inline int step_single(struct scratch *s, const struct frame_vie
 
 /* A step through the window, up to STEP_FRAMES frames. What a frame changes is in locals, so mostly
  * in registers. */
-static __always_inline int step_window(struct scratch *s, const struct frame_view *v,
+static __always_inline int step_window(struct scratch *s, struct frame_view *v,
 				       struct krait_stack_rec *stack)
 {
 	struct walk *w = &s->walk;
@@ -263,7 +281,7 @@ KRAIT_GLOBAL int walk_step(void)
 		return 1;
 	if (walk_goes_round(&s->walk))
 		return frame_fault(&s->walk, stack, KRAIT_FAULT_FRAME_CYCLE);
-	v = frame_view(&s->layout);
+	v = frame_view(s);
 	if (window_has(&s->walk, s->walk.frame + v.first, v.need) ||
 	    window_fill(s, s->walk.frame + v.first, v.need))
 		return step_window(s, &v, stack);
@@ -280,25 +298,66 @@ KRAIT_GLOBAL int walk_steps(void)
 	return 0;
 }
 
-/* Walks the stack from s->frame, which is not 0, of the thread state in s->ts into the CPU's STACK
- * record. */
-static __always_inline enum krait_loss walk_stack(struct scratch *s)
+/* Walks from `frame` on, as far as it goes. */
+static __always_inline void walk_from(struct scratch *s, __u64 frame)
 {
-	struct walk *w = &s->walk;
 	__u32 calls = max_depth * STEPS_PER_FRAME / STEPS_CALLS + 1;
+	struct walk *w = &s->walk;
 
-	__builtin_memset(w, 0, sizeof(*w));
+	w->frame = frame;
 	w->hash = s->proc.seed;
-	w->win_want = WINDOW_FIRST_BYTES;
+	w->tortoise = w->step_cnt = w->cnt = w->flags = w->fault = 0;
 	w->next_mark = 1;
-	w->frame = s->frame;
-	if (s->layout.ts_chunk_off != KRAIT_NO_OFF)
-		chunk_enter(w, ts_word(s, s->layout.ts_chunk_off));
 	for (__u32 i = 0; i < calls; i++)
 		if (walk_steps())
 			break;
 	if (w->frame && !w->fault && w->cnt)
 		w->flags |= KRAIT_STACK_TRUNCATED;
+}
+
+/* Where the first entry frame must lead. False if that could not be read. */
+static __always_inline bool entry_expect(struct scratch *s)
+{
+	struct walk *w = &s->walk;
+
+	w->entry = ENTRY_PROVEN;
+	if (!s->cframe_prev)
+		return true;
+	w->entry = ENTRY_UNPROVEN;
+	return platform_read_user(&w->entry_from, sizeof(w->entry_from),
+				  s->cframe_prev + s->layout.ts_cframe_frame_off) == 0;
+}
+
+/*
+ * Whether the walk began at a stale frame: it came to an entry frame that leads elsewhere, or to
+ * the end without one. A stack that was cut at --max-depth, or at a frame that can't be read, did
+ * not come that far and is believed.
+ */
+static __always_inline bool walk_was_stale(const struct walk *w)
+{
+	return w->entry == ENTRY_STALE ||
+	       (w->entry == ENTRY_UNPROVEN && !w->fault && !(w->flags & KRAIT_STACK_TRUNCATED));
+}
+
+/* Walks the stack of the thread state in s->ts, from s->frame on, into the CPU's STACK record. */
+static __always_inline enum krait_loss walk_stack(struct scratch *s)
+{
+	struct walk *w = &s->walk;
+
+	__builtin_memset(w, 0, sizeof(*w));
+	if (!s->frame)
+		return KRAIT_LOSS_NO_FRAME;
+	w->win_want = WINDOW_FIRST_BYTES;
+	if (!entry_expect(s))
+		return KRAIT_LOSS_THREAD_UNREADABLE;
+	if (s->layout.ts_chunk_off != KRAIT_NO_OFF)
+		chunk_enter(w, ts_word(s, s->layout.ts_chunk_off));
+	walk_from(s, s->frame);
+	if (walk_was_stale(w)) {
+		/* The call has not begun: what called it is what runs. */
+		w->entry = ENTRY_PROVEN;
+		walk_from(s, w->entry_from);
+	}
 	return w->cnt ? KRAIT_LOSS_NONE : KRAIT_LOSS_NO_FRAME;
 }
 

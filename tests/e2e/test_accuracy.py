@@ -123,7 +123,7 @@ def test_cpu_split(recorded):
     spent = recorded.workloads["split"].truth["spent"]
     found = {name: folded.total(folded.having(recorded.of("split"), name)) for name in spent}
     cnt = sum(found.values())
-    assert cnt > 300
+    assert cnt > 100
     for name, seconds in spent.items():
         share = seconds / sum(spent.values())
         margin = Z * math.sqrt(share * (1 - share) / cnt)
@@ -223,12 +223,16 @@ def test_every_stack_has_a_thread_of_its_process(recorded):
 
 def test_deep_recursion_is_whole(recorded):
     marks = targets.markers("deep")
+    names = ["<module>"] + ["deep"] * DEPTH + ["bottom"]
+    lines = [marks["line: deeper"]] * (DEPTH - 1) + [marks["line: deepest"]]
     stacks = recorded.of("deep")
     assert folded.total(stacks) > 100
     for stack in stacks:
-        assert folded.names(stack)[: DEPTH + 2] == ["<module>"] + ["deep"] * DEPTH + ["bottom"]
-        lines = [frame.line for frame in stack.frames[1 : DEPTH + 1]]
-        assert lines == [marks["line: deeper"]] * (DEPTH - 1) + [marks["line: deepest"]]
+        # Compared outside of the assert: pytest takes minutes to word how two such lists differ.
+        has_names = folded.names(stack)[: DEPTH + 2] == names
+        assert has_names, (len(stack.frames), stack.frames[:3], stack.frames[-3:])
+        has_lines = [frame.line for frame in stack.frames[1 : DEPTH + 1]] == lines
+        assert has_lines, (stack.frames[:3], stack.frames[-3:])
     at_bottom = [stack for stack in stacks if stack.frames[-1].line == marks["line: bottom"]]
     assert folded.total(at_bottom) >= 0.9 * folded.total(stacks)
 

@@ -145,7 +145,7 @@ def test_output_that_cannot_be_written(where, tmp_path):
     }
     (tmp_path / "folder.folded").mkdir()
     start = time.monotonic()
-    run = kraitrun.krait("record", "-a", "-d", 25, "-o", paths[where], timeout=60)
+    run = kraitrun.krait("record", "-a", "-d", 8, "-o", paths[where], timeout=60)
     assert time.monotonic() - start < AT_ONCE_S
     assert_one_line(run, 1, 2)
     assert str(paths[where]) in run.err

@@ -22,14 +22,22 @@ def call_graph(name):
     return edges
 
 
+def is_marked(stack):
+    """True if krait itself says that the outer frames could not be read."""
+    return stack.frames[0].name.startswith("[unreadable: ")
+
+
 def why_impossible(stack, edges, lines):
-    """None, or what the program can never do."""
-    frames = [f for f in stack.frames if f.file.endswith("/families.py")]
-    others = stack.frames[len(frames) :]
-    if others and (frames != list(stack.frames[: len(frames)]) or "harness" not in others[0].file):
+    """None, or what the program can never do. A marker at the root stands for what is missing."""
+    inner = stack.frames[1:] if is_marked(stack) else stack.frames
+    frames = [f for f in inner if f.file.endswith("/families.py")]
+    others = inner[len(frames) :]
+    if others and (frames != list(inner[: len(frames)]) or "harness" not in others[0].file):
         return "a frame of another file"
-    if not frames or frames[0].name != "<module>":
+    if not is_marked(stack) and (not frames or frames[0].name != "<module>"):
         return "no <module> at the root"
+    if not frames:
+        return None
     for caller, callee in zip(frames, frames[1:]):
         if caller.line not in edges.get((caller.name, callee.name), ()):
             return "%s at line %s does not call %s" % (caller.name, caller.line, callee.name)
@@ -50,8 +58,10 @@ def test_alternating_families_at_5_khz(py, tmp_path):
     assert run.ledger.samples >= 0.99 * run.ledger.ticks, run
     assert {n[0] for s in stacks for n in folded.names(s)} >= {"a", "b"}
     edges, lines = call_graph("families"), workload.facts["lines"]
-    wrong = [(why_impossible(stack, edges, lines), stack) for stack in stacks]
-    assert [pair for pair in wrong if pair[0]] == []
+    judged = [(why_impossible(stack, edges, lines), stack) for stack in stacks]
+    wrong = [pair for pair in judged if pair[0]]
+    assert not wrong, "%d stacks, such as %s" % (len(wrong), wrong[:3])
+    assert folded.total(filter(is_marked, stacks)) <= 0.005 * run.ledger.samples
 
 
 def test_time_without_the_gil_keeps_its_stack(py, tmp_path):
@@ -85,6 +95,8 @@ def test_max_depth_keeps_the_innermost_frames(py, tmp_path):
     assert folded.total(stacks) > 20
     for stack in stacks:
         names = folded.names(stack)
-        assert names[0] == "[truncated]" and len(names) == 101
+        assert names[0] == "[truncated]"
+        assert len(names) == 101
         inner = names[names.index("bottom") :]
-        assert names[1:] == ["deep"] * (100 - len(inner)) + inner and len(inner) <= 2
+        assert len(inner) <= 2
+        assert set(names[1 : -len(inner)]) == {"deep"}

@@ -254,14 +254,26 @@ struct krait_stack_rec *stack_get(void)
 	return host.stack;
 }
 
+/* As long as there is room no two share a slot here, or a test would now and then, by the addresses
+ * of that run, see something read or sent again. */
 struct sent_pair *sent_code_get(__u64 id)
 {
-	return &host.sent_codes[(id >> 8) % SENT_CODES];
+	uint32_t slot = id % SENT_CODES;
+
+	for (uint32_t i = 0; i < SENT_CODES; i++, slot = (slot + 1) % SENT_CODES)
+		if (!host.sent_codes[slot].tag[0] || sent_has(&host.sent_codes[slot], id))
+			break;
+	return &host.sent_codes[slot];
 }
 
 struct known *known_code_get(__u64 key)
 {
-	return &host.known_codes[(key >> 8) % SENT_CODES];
+	uint32_t slot = key % SENT_CODES;
+
+	for (uint32_t i = 0; i < SENT_CODES; i++, slot = (slot + 1) % SENT_CODES)
+		if (!host.known_codes[slot].id || known_is(&host.known_codes[slot], key))
+			break;
+	return &host.known_codes[slot];
 }
 
 /* How many frames of the walked stack have a marker. */
@@ -311,6 +323,7 @@ static inline void host_init(const struct krait_layout *layout, uint64_t interp_
 	host.scratch->proc.interp_head_addr = interp_head_addr;
 	host.scratch->proc.code_type_addr = code_type_addr;
 	host.scratch->pid = host.scratch->tid = 4711;
+	host.scratch->epoch = 1;
 	host_set_depth(KRAIT_MAX_DEPTH_DEFAULT);
 	host_forget();
 }
@@ -336,12 +349,14 @@ static inline enum krait_loss host_walk(uint64_t thread_id, uint64_t now_ns)
 	enum krait_loss loss;
 
 	host.read_cnt = 0;
+	s->now_ns = now_ns;
 	s->key = (struct thread_key){.thread_id = thread_id};
 	loss = thread_find(s, &host.memo, now_ns);
 	return loss ? loss : walk_stack(s);
 }
 
-/* Makes the stack's codes known and sends it: what krait.bpf.c's stack_send() does. */
+/* Makes the stack's codes known and sends it: what krait.bpf.c's stack_know() does for a stack that
+ * is not known. */
 static inline void host_resolve(void)
 {
 	struct scratch *s = host.scratch;
@@ -351,7 +366,7 @@ static inline void host_resolve(void)
 	stack->h.kind = KRAIT_STACK;
 	stack->h.flags = s->walk.flags;
 	stack->h.bytes = sizeof(*stack) + s->walk.cnt * sizeof(struct krait_frame);
-	stack->stack_id = mix64(s->walk.hash ^ s->walk.flags);
+	stack->stack_id = s->stack_id;
 	stack->pid = s->pid;
 	stack->frame_cnt = s->walk.cnt;
 	platform_send(stack, stack->h.bytes, false);

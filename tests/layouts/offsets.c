@@ -138,6 +138,7 @@ static void check_threads(const struct py_layout *l)
 #elif PY_VERSION_HEX >= 0x030b0000
 	CHECK(walk.ts_frame_off, offsetof(PyThreadState, cframe));
 	CHECK(walk.ts_cframe_frame_off, offsetof(_PyCFrame, current_frame));
+	CHECK(walk.ts_cframe_prev_off, offsetof(_PyCFrame, previous));
 #else
 	CHECK(walk.ts_frame_off, offsetof(PyThreadState, frame));
 	CHECK(walk.ts_cframe_frame_off, KRAIT_NO_OFF);
@@ -182,6 +183,11 @@ static void check_frames(const struct py_layout *l)
 #if PY_VERSION_HEX >= 0x030b0000
 	end = FIELD_END(FRAME, owner);
 	CHECK(walk.fr_owner_off, offsetof(FRAME, owner));
+#if PY_VERSION_HEX < 0x030c0000
+	CHECK(walk.fr_entry_off, offsetof(FRAME, is_entry));
+#elif PY_VERSION_HEX < 0x030d0000
+	CHECK(walk.fr_entry_off, offsetof(FRAME, owner));
+#endif
 #else
 	CHECK(walk.fr_owner_off, KRAIT_NO_OFF);
 #endif

@@ -33,7 +33,8 @@
 struct binding {
 	uint64_t stack_id;
 	uint32_t stack_idx;
-	uint32_t tid;	     /* the thread that the binding's last sample was of */
+	uint32_t tid;	     /* the thread that the binding's last sample was of, */
+	uint32_t life;	     /* and agg->life then */
 	uint32_t sample_idx; /* where it was counted; INDEX_NONE: nowhere yet */
 };
 
@@ -50,6 +51,7 @@ struct aggregate {
 	uint32_t *frame_idx;
 	uint32_t frame_idx_cnt, frame_idx_cap;
 	uint64_t total_cnt, samples_unnamed;
+	uint32_t life; /* how often a life began or ended: what is known of threads is old then */
 	struct profile_sample *sorted;
 	struct strbuf text;
 	struct profile profile;
@@ -154,8 +156,9 @@ static int stack_append(struct aggregate *agg, const struct krait_stack_rec *rec
 	uint32_t extra = rec->h.flags & KRAIT_STACK_TRUNCATED ? 1 : 0;
 	uint32_t cnt = rec->frame_cnt + extra;
 
-	if (array_reserve((void **)&agg->frame_idx, &agg->frame_idx_cap, agg->frame_idx_cnt + cnt,
-			  sizeof(*agg->frame_idx)) != 0)
+	/* One more: a stack of no frames must not be the first thing at NULL. */
+	if (array_reserve((void **)&agg->frame_idx, &agg->frame_idx_cap,
+			  agg->frame_idx_cnt + cnt + 1, sizeof(*agg->frame_idx)) != 0)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct symbol s =
@@ -233,6 +236,7 @@ static uint32_t process_find(struct aggregate *agg, uint32_t pid)
 
 static void process_end(struct aggregate *agg, uint32_t pid)
 {
+	agg->life++;
 	TABLE_EACH(it, &agg->processes, pid_hash(pid))
 	if (agg->processes.items[it.num].pid == pid) {
 		index_remove(&agg->processes.index, &it);
@@ -393,7 +397,8 @@ static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 		agg->samples_unnamed += rec->weight;
 		return 0;
 	}
-	if (binding->tid != rec->tid || binding->sample_idx == INDEX_NONE) {
+	if (binding->tid != rec->tid || binding->life != agg->life ||
+	    binding->sample_idx == INDEX_NONE) {
 		thread_idx = thread_number(agg, rec->pid, rec->tid);
 		if (thread_idx == INDEX_NONE)
 			return -ENOMEM;
@@ -401,6 +406,7 @@ static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 		if (binding->sample_idx == INDEX_NONE)
 			return -ENOMEM;
 		binding->tid = rec->tid;
+		binding->life = agg->life;
 	}
 	agg->samples.items[binding->sample_idx].cnt += rec->weight;
 	agg->total_cnt += rec->weight;

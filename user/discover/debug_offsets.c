@@ -172,7 +172,7 @@ int debug_offsets_parse(const void *bytes, struct py_layout *out, const char **w
 		*why = "its debug offsets hold values that cannot be";
 		return -ENOTSUP;
 	}
-	walk->ts_cframe_frame_off = KRAIT_NO_OFF;
+	walk->ts_cframe_frame_off = walk->ts_cframe_prev_off = walk->fr_entry_off = KRAIT_NO_OFF;
 	/* FRAME_OWNED_BY_CSTACK in 3.13, FRAME_OWNED_BY_INTERPRETER from 3.14: pycore_frame.h,
 	 * pycore_interpframe_structs.h. */
 	walk->shim_owner = 3;

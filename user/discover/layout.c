@@ -34,6 +34,7 @@
 /* What versions with frames on the heap do not have: PyFrameObject, frameobject.h. */
 #define HEAP_FRAMES                                                                                \
 	.ts_native_id_off = KRAIT_NO_OFF, .ts_frame_off = 24, .ts_cframe_frame_off = KRAIT_NO_OFF, \
+	.ts_cframe_prev_off = KRAIT_NO_OFF, .fr_entry_off = KRAIT_NO_OFF,                          \
 	.ts_chunk_off = KRAIT_NO_OFF, .fr_prev_off = 24, .fr_code_off = 32,                        \
 	.fr_owner_off = KRAIT_NO_OFF, .shim_owner = 255
 
@@ -99,6 +100,7 @@ static const struct py_layout layouts[] = {
 			 .ts_native_id_off = 160,
 			 .ts_frame_off = 56,
 			 .ts_cframe_frame_off = 8,
+			 .ts_cframe_prev_off = 16,
 			 .ts_chunk_off = 296,
 			 .ts_read_bytes = 304,
 			 .fr_first_off = 32,
@@ -107,7 +109,9 @@ static const struct py_layout layouts[] = {
 			 .fr_instr_off = 56,
 			 .fr_owner_off = 69,
 			 .fr_read_bytes = 38,
-			 .shim_owner = 255, /* 3.11 pushes no shim frames */
+			 .shim_owner = 255,  /* 3.11 pushes no shim frames */
+			 .fr_entry_off = 68, /* is_entry */
+			 .fr_entry_min = 1,
 			 .instr_kind = KRAIT_INSTR_PTR,
 			 .co_first_line_off = 72,
 			 .co_file_off = 112,
@@ -129,6 +133,7 @@ static const struct py_layout layouts[] = {
 			 .ts_native_id_off = 144,
 			 .ts_frame_off = 56,
 			 .ts_cframe_frame_off = 0,
+			 .ts_cframe_prev_off = 8,
 			 .ts_chunk_off = 232,
 			 .ts_read_bytes = 240,
 			 .fr_first_off = 0,
@@ -137,7 +142,9 @@ static const struct py_layout layouts[] = {
 			 .fr_instr_off = 56,
 			 .fr_owner_off = 70,
 			 .fr_read_bytes = 71,
-			 .shim_owner = 3, /* FRAME_OWNED_BY_CSTACK, pycore_frame.h */
+			 .shim_owner = 3,    /* FRAME_OWNED_BY_CSTACK, pycore_frame.h */
+			 .fr_entry_off = 70, /* the shim is the entry frame */
+			 .fr_entry_min = 3,
 			 .instr_kind = KRAIT_INSTR_PTR,
 			 .co_first_line_off = 68,
 			 .co_file_off = 112,

@@ -133,6 +133,9 @@ static int read_tail(struct reader *r)
 	take(r, offsetof(struct recording_tail, crc32));
 	if (tail.crc32 != r->crc32)
 		return refuse(r, "damaged: its checksum does not match; copy or record it again");
+	/* The visitor has seen one recording; two in one file would lose the second in silence. */
+	if (r->len - r->at > sizeof(tail) - offsetof(struct recording_tail, crc32))
+		return refuse(r, "damaged: more follows its end; copy or record it again");
 	r->has_tail = true;
 	return r->visitor->on_tail(&tail, r->visitor->arg);
 }

@@ -112,7 +112,10 @@ def lines_of(code):
 
 functions = [value for value in globals().values() if isinstance(value, types.FunctionType)]
 drive()
-ready(lines={function.__name__: lines_of(function.__code__) for function in functions})
+ready(
+    lines={function.__name__: lines_of(function.__code__) for function in functions},
+    first={function.__name__: function.__code__.co_firstlineno for function in functions},
+)
 while running():
     drive()
 finish()

@@ -281,7 +281,6 @@ def describe(code):
     return {
         "name": getattr(code, "co_qualname", code.co_name),
         "file": code.co_filename,
-        "first": code.co_firstlineno,
         "lines": sorted({line or 0 for line in lines.values()} | {code.co_firstlineno}),
         "calls": {name: sorted(found) for name, found in calls.items()},
     }

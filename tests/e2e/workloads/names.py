@@ -3,6 +3,7 @@
 Functions with names of every kind that CPython stores (ASCII, Latin-1, UCS-2, UCS-4), and with
 names that try to break out of an output format. co_name can hold any str.
 """
+import random
 import types
 
 from harness import finish, ready, running
@@ -63,10 +64,13 @@ def rename(name, file=None):
 
 functions = [naïve, 漢字, 𐐀𐐁] + [rename(name) for name in NAMES]
 functions.append(rename("in_odd_file", FILE))
+# No fixed turn, with which a sampling rate could march in step.
+dice = random.Random(1)
+turns = [function for _ in range(50) for function in dice.sample(functions, len(functions))]
 
 
 def drive():
-    for function in functions:
+    for function in turns:
         function()
 
 

@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a tick costs inside the kernel: a sample at several depths, and a tick that is rejected.
+
+krait and an empty BPF program run in turn on the same timer, over the same busy thread. The kernel
+adds up the run time of each program; the mean between two readings of that sum is the figure.
+"""
+import contextlib
+import os
+import statistics
+import tempfile
+import time
+from collections import namedtuple
+
+import recording
+from harness import (
+    CPU,
+    CantMeasure,
+    Krait,
+    Probe,
+    SETTLE_S,
+    Target,
+    WINDOW_S,
+    Watch,
+    median,
+    minus,
+    number,
+    pick,
+    spread,
+    stats,
+)
+
+FREQ_HZ = 999
+EPOCH_S = 1  # user/session/session.c, EPOCH_NS: a stack is sent and verified again so often
+YOUNG_S = 1.0
+OLD_S = 3.2  # after the first samples: by then krait trusts what has not changed
+SAMPLE_BAR_NS, SAMPLE_GOAL_NS = 2000, 1500
+FRAME_BAR_NS, FRAME_GOAL_NS = 20, 12
+DEFAULT_HZ, WARM_HZ = 99, 9999  # what krait runs at unless told; so fast that caches stay warm
+
+# young: while krait does not yet trust the code objects (bpf/code.h, TRUST_EPOCHS) and reads them
+# at every tick; least: the tenth part of the windows that was disturbed least; first: what a tick
+# that sends a stack, once a second, costs beyond the others
+Cost = namedtuple("Cost", "mean_ns young_ns least_ns first_ns")
+
+
+def mean_ns(readings):
+    total = minus(readings[-1], readings[0])
+    if total.runs < 30:
+        raise CantMeasure("%d ticks only" % total.runs)
+    return total.run_ns / total.runs
+
+
+def empty_ns(seconds, freq_hz=FREQ_HZ):
+    """The mean cost of a tick that does nothing; the busy target is the caller's."""
+    with Probe("empty", freq_hz) as empty, Watch(empty) as watch:
+        watch.wait(lambda r: r.runs > 20, "ticks of the empty program")
+        return mean_ns(watch.readings(seconds))
+
+
+def samples_ns(d, reject_ns):
+    """What the samples between two readings cost, without the ticks on other processes."""
+    return d.run_ns - (d.runs - d.targets) * reject_ns
+
+
+def mean_of(first, last, reject_ns):
+    d = minus(last, first)
+    if d.samples < 30 or d.samples < 0.95 * d.targets:
+        raise CantMeasure("%d samples of %d ticks" % (d.samples, d.targets))
+    return samples_ns(d, reject_ns) / d.samples
+
+
+def cost_of(young, old, reject_ns):
+    """The Cost, from readings early in krait's run and from others later in it."""
+    windows = [minus(b, a) for a, b in zip(old, old[1:])]
+    known = [samples_ns(d, reject_ns) / d.samples for d in windows if d.samples and not d.stacks]
+    known = sorted(known) or [float("nan")]  # varied work has new stacks in every window
+    usual = median(known)
+    first = [(samples_ns(d, reject_ns) - d.samples * usual) / d.stacks for d in windows if d.stacks]
+    return Cost(
+        mean_of(old[0], old[-1], reject_ns),
+        mean_of(young[0], young[-1], reject_ns),
+        known[len(known) // 10],
+        median(first or [float("nan")]),
+    )
+
+
+def check_depth(run, pid, depth):
+    depths = {stack.depth for stack in run.stacks if stack.pid == pid}
+    if depths != {depth}:
+        raise CantMeasure("stacks of %s frames, not of %d" % (sorted(depths), depth))
+
+
+def mean_depth(run, pid):
+    """The frames of a sample, on average."""
+    depths = {stack.stack_id: stack.depth for stack in run.stacks}
+    return statistics.mean(depths[s.stack_id] for s in run.samples if s.pid == pid)
+
+
+def sample_cost(target, freq_hz, seconds, reject_ns):
+    """(Cost, the Recording) of one run of krait over the target."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="krait-bench-"))
+        path = os.path.join(folder, "run.krait")
+        krait = stack.enter_context(Krait("-p", target.pid, "-F", freq_hz, "-q", "-o", path))
+        with Watch(krait) as watch:
+            watch.wait(lambda r: r.samples > 5, "samples")
+            begin = time.monotonic()
+            time.sleep(SETTLE_S)
+            young = watch.readings(YOUNG_S)
+            time.sleep(max(0, begin + OLD_S - time.monotonic()))
+            # Whole epochs, so that what happens once in each is paid for in the mean.
+            old = watch.readings(seconds * EPOCH_S)
+        krait.stop()
+        return cost_of(young, old, reject_ns), recording.read(path)
+
+
+class Depth:
+    """Pairs of runs, krait and the empty program, at one depth of one interpreter."""
+
+    def __init__(self, py, depth, freq_hz=FREQ_HZ, seconds=2):
+        self.py, self.depth, self.freq_hz, self.seconds = py, depth, freq_hz, seconds
+        self.label = "%s, %d frames" % (py.name, depth)
+        self.krait, self.empty = [], []
+
+    def add_pair(self, reject_ns):
+        with Target(self.py, "stack", self.depth, cpu=CPU) as target:
+            cost, run = sample_cost(target, self.freq_hz, self.seconds, reject_ns)
+            check_depth(run, target.pid, self.depth)
+            self.empty.append(empty_ns(self.seconds / 2, self.freq_hz))
+            self.krait.append(cost)
+
+    def median(self, field):
+        return median(getattr(cost, field) for cost in self.krait)
+
+    @property
+    def means(self):
+        return [cost.mean_ns for cost in self.krait]
+
+    def row(self, report, barred):
+        mean, empty = median(self.means), median(self.empty)
+        report.row(
+            self.label,
+            number(mean) + " ns",
+            bar=SAMPLE_BAR_NS if barred and self.depth == 30 else None,
+            value=mean,
+            goal=SAMPLE_GOAL_NS,
+            note="%s beyond empty, %s in the first seconds; %s"
+            % (
+                number(mean - empty),
+                number(self.median("young_ns")),
+                spread(self.means, "pairs"),
+            ),
+        )
+
+
+def slope(report, shallow, deep, barred):
+    """The cost of a further frame between two depths, from the runs of the same round."""
+    frames = deep.depth - shallow.depth
+    ns = median((b - a) / frames for a, b in zip(shallow.means, deep.means))
+    young = (deep.median("young_ns") - shallow.median("young_ns")) / frames
+    report.row(
+        "%s, a further frame, %d to %d" % (deep.py.name, shallow.depth, deep.depth),
+        "%.1f ns" % ns,
+        bar=FRAME_BAR_NS if barred else None,
+        value=ns,
+        goal=FRAME_GOAL_NS,
+        note="%.0f in the first seconds" % young,
+    )
+
+
+def depths_of(report, py, plan, reject_ns, barred):
+    """The rows of one interpreter; {depth: Depth}. plan: {depth: pairs}. The depths take turns, so
+    that what else the machine does falls on all of them."""
+    depths = {depth: Depth(py, depth) for depth in plan}
+    for turn in range(max(plan.values())):
+        for depth, pairs in plan.items():
+            if turn < pairs:
+                with report.attempt(depths[depth].label):
+                    depths[depth].add_pair(reject_ns)
+    done = {depth: d for depth, d in depths.items() if d.krait}
+    for d in done.values():
+        d.row(report, barred)
+    for shallow, deep in ((30, 200), (200, 900)):
+        if shallow in done and deep in done:
+            slope(report, done[shallow], done[deep], barred)
+    return done
+
+
+def headline_extras(report, d):
+    """What the headline consists of. d: the Depth of 30 frames."""
+    report.row("of it, the empty program", number(median(d.empty)) + " ns", note=spread(d.empty))
+    report.row(
+        "30 frames, where least disturbed",
+        number(d.median("least_ns")) + " ns",
+        note="a tenth of the windows of %g s is faster" % WINDOW_S,
+    )
+    report.row(
+        "30 frames, once a second for each stack",
+        "+%s ns" % number(d.median("first_ns")),
+        note="to send and verify it again; roughly",
+    )
+
+
+def varied(report, py, reject_ns):
+    """The same over work as real programs do it: hundreds of stacks, of any depth."""
+    costs, depths = [], []
+    for _ in range(3):
+        with Target(py, "work", 1, 0, cpu=CPU) as target:
+            cost, run = sample_cost(target, FREQ_HZ, 2, reject_ns)
+            costs.append(cost)
+            depths.append(mean_depth(run, target.pid))
+    means = [cost.mean_ns for cost in costs]
+    young = number(median(cost.young_ns for cost in costs))
+    report.row(
+        "varied work, %.0f frames on average" % median(depths),
+        number(median(means)) + " ns",
+        note="%s in the first seconds; %s" % (young, spread(means)),
+    )
+
+
+def other_rates(bench, report, reject_ns):
+    """The same sample with colder and with warmer caches. Returns what it costs at the default
+    rate, beyond the empty program."""
+    pairs = 1 if bench.quick else 2
+    rates = [(WARM_HZ, 1, "warm caches"), (DEFAULT_HZ, 4, "the default rate")]
+    for hz, seconds, what in rates[1:] if bench.quick else rates:
+        d = Depth(bench.py, 30, hz, seconds)
+        for _ in range(pairs):
+            d.add_pair(reject_ns)
+        report.row(
+            "30 frames at %s Hz, %s" % (number(hz), what),
+            number(median(d.means)) + " ns",
+            note="empty %s; %s" % (number(median(d.empty)), spread(d.means, "pairs")),
+        )
+    return median(d.means) - median(d.empty)
+
+
+def samples(bench, report):
+    report.head("kernel time per sample, %d Hz" % FREQ_HZ)
+    with stats():
+        reject_ns = median(wanted_not_ns(bench, 1) for _ in range(1 if bench.quick else 3))
+        plan = {30: 1, 200: 1} if bench.quick else {30: 5, 3: 2, 200: 3, 900: 3}
+        done = depths_of(report, bench.py, plan, reject_ns, True)
+        if 30 in done:
+            headline_extras(report, done[30])
+        if not bench.quick:
+            with report.attempt("varied work"):
+                varied(report, bench.py, reject_ns)
+        with report.attempt("30 frames at other rates"):
+            bench.default_beyond_ns = other_rates(bench, report, reject_ns)
+        if bench.quick:
+            return
+        others = [
+            pick(bench.found, [(3, 8), (3, 9), (3, 10)]),
+            pick(bench.found, [(3, m) for m in range(13, 30)], newest=True),
+        ]
+        for py in filter(None, others):
+            depths_of(report, py, {30: 1, 200: 1, 900: 1}, reject_ns, False)
+
+
+# ---- Rejected ticks ----
+
+
+def reject_ns_of(args, seconds):
+    """The mean cost of a tick of a krait that wants nothing of what is busy."""
+    args = args + ["-F", FREQ_HZ, "-q", "-f", "folded", "-o", "/dev/null"]
+    with Probe("spin") as spin, Krait(*args) as krait:
+        os.sched_setaffinity(spin.pid, {CPU})
+        with Watch(krait) as watch:
+            watch.wait(lambda r: r.runs > 20, "ticks")
+            time.sleep(SETTLE_S)
+            readings = watch.readings(seconds)
+        krait.stop()
+        if readings[-1].targets != readings[0].targets:
+            raise CantMeasure("ticks on targets where there should be none")
+        return mean_ns(readings)
+
+
+def wanted_not_ns(bench, seconds):
+    """A process that is in no map: krait wants another one, which sleeps."""
+    with Target(bench.py, "work", 0, 1000) as idle:
+        return reject_ns_of(["-p", idle.pid, "--no-children"], seconds)
+
+
+def ignored_ns(_, seconds):
+    """A process that krait has looked at and ignores."""
+    return reject_ns_of(["--comm", "no-such-name"], seconds)
+
+
+def rejects(bench, report):
+    report.head("kernel time per tick on what is no target, %d Hz" % FREQ_HZ)
+    pairs = 1 if bench.quick else 3
+    rows = (("not among the pids asked for", wanted_not_ns), ("looked at and ignored", ignored_ns))
+    with stats():
+        for label, measure in rows:
+            got, empty = [], []
+            for _ in range(pairs):
+                got.append(measure(bench, 1 if bench.quick else 2))
+                with Probe("spin") as spin:
+                    os.sched_setaffinity(spin.pid, {CPU})
+                    empty.append(empty_ns(1))
+            beyond = median(got) - median(empty)
+            report.row(
+                label,
+                number(median(got)) + " ns",
+                note="%s beyond empty; %s" % (number(beyond), spread(got, "pairs")),
+            )

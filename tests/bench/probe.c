@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * What the benchmark cannot do from Python. One small program with several modes, so that it is
+ * built once:
+ *
+ *	probe empty HZ		the baseline: an empty BPF program on the timer that krait uses
+ *	probe stats		keeps the kernel's BPF run-time statistics on
+ *	probe watch PID		for each line of stdin, what the perf_event program of PID has cost
+ *	probe run CMD [ARG]...	runs CMD; when it was executed, how it ended, its peak memory
+ *	probe spin		a busy process that is no Python
+ *
+ * Each says one line of JSON at a time, and ends when its stdin is closed or its parent is gone: a
+ * benchmark that is killed leaves nothing behind. The statistics are switched on by a file
+ * descriptor (BPF_ENABLE_STATS, Linux 5.8), not by the sysctl, for the same reason.
+ *
+ * `run` forks from this small process because Linux counts the memory of the process image before
+ * exec into the ru_maxrss of the one after it (fs/exec.c, exec_mmap): started from Python, every
+ * program has at least Python's peak.
+ */
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/perf_event.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bpf/abi.h"
+
+#define CPUS_MAX 1024
+#define TICK "krait_tick" /* bpf/krait.bpf.c */
+#define EMPTY "bench_empty"
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static int fail(const char *what)
+{
+	fprintf(stderr, "probe: %s: %s\n", what, strerror(errno));
+	return 1;
+}
+
+static void say(const char *line)
+{
+	puts(line);
+	fflush(stdout);
+}
+
+static void wait_for_end(void)
+{
+	char byte[64];
+
+	while (read(STDIN_FILENO, byte, sizeof(byte)) > 0)
+		;
+}
+
+/* ---- The baseline ---- */
+
+/* `return 0;`, as a compiler would write it. */
+static int load_empty(void)
+{
+	const struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+
+	return bpf_prog_load(BPF_PROG_TYPE_PERF_EVENT, EMPTY, "BSD", insns, 2, NULL);
+}
+
+/* The same timer as in user/session/sampler.c, start_cpu(). */
+static int attach_cpu(int prog_fd, int cpu, unsigned int freq_hz)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_CPU_CLOCK,
+		.size = sizeof(attr),
+		.sample_period = 1000000000ULL / freq_hz,
+		.exclude_idle = 1,
+	};
+	int fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENODEV ? 0 : -errno; /* the CPU is offline */
+	return bpf_link_create(prog_fd, fd, BPF_PERF_EVENT, NULL) < 0 ? -errno : 0;
+}
+
+static int empty(unsigned int freq_hz)
+{
+	int prog_fd = load_empty();
+	long cpu_cnt = sysconf(_SC_NPROCESSORS_CONF);
+
+	if (prog_fd < 0)
+		return fail("load the empty program");
+	for (int cpu = 0; cpu < cpu_cnt; cpu++)
+		if (attach_cpu(prog_fd, cpu, freq_hz) != 0)
+			return fail("attach the empty program");
+	say("{}");
+	wait_for_end();
+	return 0;
+}
+
+static int stats(void)
+{
+	if (bpf_enable_stats(BPF_STATS_RUN_TIME) < 0)
+		return fail("enable BPF run-time statistics");
+	say("{}");
+	wait_for_end();
+	return 0;
+}
+
+/* ---- Watching ---- */
+
+/* What a process holds of BPF. */
+struct held {
+	int prog_fd;	 /* its program on the timer, or -1 */
+	int counters_fd; /* the map of krait's counters, or -1 */
+	uint64_t maps_bytes;
+};
+
+static void take_prog(struct held *held, uint32_t id)
+{
+	struct bpf_prog_info info = {};
+	uint32_t len = sizeof(info);
+	int fd = bpf_prog_get_fd_by_id(id);
+
+	/* By name: while libbpf loads, it tries out small programs of its own. */
+	if (fd >= 0 && held->prog_fd < 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
+	    (strcmp(info.name, TICK) == 0 || strcmp(info.name, EMPTY) == 0))
+		held->prog_fd = fd;
+	else if (fd >= 0)
+		close(fd);
+}
+
+static void take_map(struct held *held, uint32_t id)
+{
+	struct bpf_map_info info = {};
+	uint32_t len = sizeof(info);
+	int fd = bpf_map_get_fd_by_id(id);
+
+	if (fd >= 0 && held->counters_fd < 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
+	    strcmp(info.name, "counters") == 0 &&
+	    info.value_size == KRAIT_CNT_CNT * sizeof(uint64_t))
+		held->counters_fd = fd;
+	else if (fd >= 0)
+		close(fd);
+}
+
+/* One file of /proc/PID/fdinfo: Documentation/filesystems/proc.rst; the fields of BPF files are in
+ * kernel/bpf/syscall.c, bpf_map_show_fdinfo() and bpf_prog_show_fdinfo(). */
+static void take_fdinfo(struct held *held, FILE *in)
+{
+	unsigned long long memlock = 0;
+	unsigned int prog_id = 0, map_id = 0;
+	char line[256];
+
+	while (fgets(line, sizeof(line), in)) {
+		sscanf(line, "memlock: %llu", &memlock);
+		sscanf(line, "prog_id: %u", &prog_id);
+		sscanf(line, "map_id: %u", &map_id);
+	}
+	if (prog_id)
+		take_prog(held, prog_id);
+	if (map_id)
+		take_map(held, map_id);
+	if (map_id)
+		held->maps_bytes += memlock;
+}
+
+static void look(struct held *held, const char *pid)
+{
+	char path[512];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%s/fdinfo", pid);
+	dir = opendir(path);
+	held->maps_bytes = 0;
+	while (dir && (entry = readdir(dir))) {
+		FILE *in;
+
+		snprintf(path, sizeof(path), "/proc/%s/fdinfo/%s", pid, entry->d_name);
+		in = entry->d_name[0] == '.' ? NULL : fopen(path, "re");
+		if (in)
+			take_fdinfo(held, in);
+		if (in)
+			fclose(in);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static void read_counters(const struct held *held, uint64_t *sums)
+{
+	static uint64_t per_cpu[CPUS_MAX][KRAIT_CNT_CNT];
+	uint32_t zero = 0;
+
+	memset(per_cpu, 0, sizeof(per_cpu));
+	memset(sums, 0, KRAIT_CNT_CNT * sizeof(*sums));
+	if (held->counters_fd < 0 ||
+	    bpf_map_lookup_elem(held->counters_fd, &zero, &per_cpu[0][0]) != 0)
+		return;
+	/* The kernel writes one value for each possible CPU, and zeroes lie behind them. */
+	for (int cpu = 0; cpu < CPUS_MAX; cpu++)
+		for (int i = 0; i < KRAIT_CNT_CNT; i++)
+			sums[i] += per_cpu[cpu][i];
+}
+
+static void say_reading(const struct held *held)
+{
+	uint64_t c[KRAIT_CNT_CNT];
+	struct bpf_prog_info info = {};
+	uint32_t len = sizeof(info);
+	char line[512];
+
+	read_counters(held, c);
+	if (held->prog_fd >= 0)
+		bpf_obj_get_info_by_fd(held->prog_fd, &info, &len);
+	snprintf(line, sizeof(line),
+		 "{\"has_counters\": %s, \"time_ns\": %llu, \"run_ns\": %llu, \"runs\": %llu, "
+		 "\"targets\": %llu, \"samples\": %llu, \"stacks\": %llu, \"codes\": %llu, "
+		 "\"maps_bytes\": %llu}",
+		 held->counters_fd >= 0 ? "true" : "false", (unsigned long long)now_ns(),
+		 (unsigned long long)info.run_time_ns, (unsigned long long)info.run_cnt,
+		 (unsigned long long)c[KRAIT_CNT_TARGET_TICKS],
+		 (unsigned long long)c[KRAIT_CNT_SAMPLES], (unsigned long long)c[KRAIT_CNT_STACKS],
+		 (unsigned long long)c[KRAIT_CNT_CODES], (unsigned long long)held->maps_bytes);
+	say(line);
+}
+
+static int watch(const char *pid)
+{
+	struct held held = {.prog_fd = -1, .counters_fd = -1};
+	char line[64];
+
+	if (sysconf(_SC_NPROCESSORS_CONF) > CPUS_MAX)
+		return fprintf(stderr, "probe: more than %d CPUs\n", CPUS_MAX), 1;
+	while (fgets(line, sizeof(line), stdin)) {
+		/* Looked up until the program is there; from then on a reading is two system calls.
+		 */
+		if (held.prog_fd < 0)
+			look(&held, pid);
+		say_reading(&held);
+	}
+	return 0;
+}
+
+/* ---- Running ---- */
+
+static int say_end(pid_t pid)
+{
+	struct rusage use;
+	char line[128];
+	int status;
+
+	if (wait4(pid, &status, 0, &use) < 0)
+		return fail("wait4");
+	snprintf(line, sizeof(line), "{\"exit\": %d, \"maxrss_kb\": %ld}",
+		 WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), use.ru_maxrss);
+	say(line);
+	return 0;
+}
+
+static int run(char **argv)
+{
+	uint64_t exec_ns;
+	char line[128];
+	pid_t pid;
+
+	exec_ns = now_ns();
+	pid = fork();
+	if (pid < 0)
+		return fail("fork");
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(STDERR_FILENO, STDOUT_FILENO); /* ours speaks JSON only */
+		execv(argv[0], argv);
+		_exit(fail(argv[0]) ? 127 : 0);
+	}
+	snprintf(line, sizeof(line), "{\"pid\": %d, \"exec_ns\": %llu}", pid,
+		 (unsigned long long)exec_ns);
+	say(line);
+	return say_end(pid);
+}
+
+static int spin(void)
+{
+	volatile unsigned long n = 0;
+
+	say("{}");
+	for (;;)
+		n++;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *mode = argc > 1 ? argv[1] : "";
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (strcmp(mode, "empty") == 0 && argc == 3)
+		return empty(atoi(argv[2]));
+	if (strcmp(mode, "stats") == 0)
+		return stats();
+	if (strcmp(mode, "watch") == 0 && argc == 3)
+		return watch(argv[2]);
+	if (strcmp(mode, "run") == 0 && argc > 2)
+		return run(argv + 2);
+	if (strcmp(mode, "spin") == 0)
+		return spin();
+	fprintf(stderr, "usage: probe empty HZ | stats | watch PID | run CMD [ARG]... | spin\n");
+	return 2;
+}

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The recordings that the golden files are about. Each golden file follows from what is written here
+by the rules of the format, on paper; none was made by krait.
+"""
+import writer
+from writer import code, info, line_per_unit, process, pystr, sample, stack
+
+PY38, PY310, PY311 = 0x030812F0, 0x030A0DF0, 0x030B07F0
+
+
+def ledger(samples, **more):
+    """Counters that balance: as many ticks as samples and losses."""
+    lost = sum(more.get(name, 0) for name in writer.COUNTERS[1:11])
+    return dict(more, SAMPLES=samples, TARGET_TICKS=samples + lost)
+
+
+def lives():
+    """A process with three threads (one never named), and its fork. Every function has unit k on
+    its first line + k. The child's code objects have ids of their own and the same names.
+
+        1: Main.run:23 < <module>:10      3: loads:7 < Pool.work:70
+        2: Main.run:25 < <module>:10      4: <lambda>:1 < Main.run:23 < <module>:10
+    """
+    main, lines = "/srv/app/main.py", line_per_unit(10)
+    pool = "/usr/lib/python3.11/concurrent/futures/thread.py"
+    loads = "/opt/venv/lib/python3.11/site-packages/orjson/__init__.py"
+    return writer.recording(
+        [
+            info(100, PY311, b"python3", b"python3", b"/srv/app/main.py", b"--tag", b'a;b"c'),
+            process(writer.THREAD, 100, 100, comm=b"python3"),
+            process(writer.THREAD, 100, 101, comm=b"pool;1"),
+            code(0xA1, "<module>", "<module>", main, 1, lines),
+            code(0xA2, "run", "Main.run", main, 20, lines),
+            code(0xA3, "work", "Pool.work", pool, 69, lines),
+            code(0xA4, "loads", "loads", loads, 5, lines),
+            code(0xA5, "<lambda>", "<lambda>", "<string>", 1, lines),
+            stack(1, (0xA2, 3), (0xA1, 9)),
+            sample(1, 100, 100),
+            stack(3, (0xA4, 2), (0xA3, 1)),
+            sample(3, 100, 101, weight=4),
+            sample(1, 100, 100),
+            stack(2, (0xA2, 5), (0xA1, 9)),
+            sample(2, 100, 100, weight=2),
+            process(writer.FORK, 200, parent=100, comm=b"python3"),
+            stack(4, (0xA5, 0), (0xA2, 3), (0xA1, 9)),
+            sample(4, 100, 100),
+            sample(3, 100, 102),
+            process(writer.THREAD, 200, 200, comm=b"python3"),
+            code(0xB1, "<module>", "<module>", main, 1, lines),
+            code(0xB2, "run", "Main.run", main, 20, lines),
+            stack(5, (0xB2, 3), (0xB1, 9)),
+            sample(5, 200, 200, weight=5),
+            sample(1, 100, 100),
+            process(writer.EXIT, 100),
+        ],
+        counters=ledger(16),
+    )
+
+
+# (name, qualname, file) of one code object each; the n-th is sampled n times.
+HOSTILE = [
+    (None, pystr("na\xefve"), "f.py"),
+    (None, pystr("\u4e2d\u6587", 2), "f.py"),
+    (None, pystr("\U0001d4b3y", 4), "f.py"),
+    (None, pystr([0x61, 0xD800, 0x62], 2), "f.py"),
+    (None, pystr([0x110000], 4), "f.py"),
+    (None, "x\nFORGED_ROOT;forged_leaf 1000000", "f.py"),
+    (None, "\x1b[2J\x7f\x9b", "f.py"),
+    (None, pystr("\u202e\u2066\u200f", 2), "f.py"),
+    (None, pystr("long", 1, True), "f.py"),
+    ("plain", None, "f.py"),
+    ("name", "Q.name", "f.py"),
+    (None, None, pystr(None)),
+    (None, "named", "/a\n;b/c d.py"),
+]
+
+
+def names():
+    """Names that a target may make up to be shown as something else."""
+    records = [info(1, PY311, b"p", b'py\xff\xe2\x80\xae;\x1b[31m "x"')]
+    for n, (name, qualname, file) in enumerate(HOSTILE, 1):
+        name, qualname = (pystr(None) if s is None else s for s in (name, qualname))
+        records.append(code(n, name, qualname, file, 1, line_per_unit(1)))
+        records.append(stack(n, (n, 0)))
+        records.append(sample(n, 1, 1, weight=n))
+    return writer.recording(records, counters=ledger(91))
+
+
+def lines():
+    """The three generations of line tables; the name says what each is about."""
+    lnotab = bytes([6, 1, 2, 0xFD, 255, 0, 1, 10])
+    pep626 = bytes([4, 0, 0, 127, 2, 3, 2, 0x80, 2, 1])
+    # Codes 15, 11 (2 units), 13 (+100, 8 units), 14 (-30 and three varints), 5.
+    pep657 = bytes([0xF8, 0xD9, 0, 0, 0xEF, 0x48, 3, 0xF0, 0x3D, 0, 1, 2, 0xA8, 0])
+    tables = [
+        # (pid, name, kind, first line, table, units)
+        #   lnotab: line 5; from byte 6, unit 3: 6; from byte 8, unit 4: 3; from byte 264, unit
+        #   132: 13, and for ever.
+        (38, "lnotab", writer.LNOTAB, 5, lnotab, [-1, 0, 2, 3, 4, 131, 132, 9999]),
+        #   pep626: units 0, 1: 10; an empty range of +127; unit 2: 140; unit 3: none; unit 4: 141.
+        (310, "pep626", writer.PEP626, 10, pep626, [0, 1, 2, 3, 4, 5]),
+        #   pep657: unit 0 none; 1, 2: 2; 3 to 10: 102; 11, 12: 72; 13 is beyond.
+        (311, "pep657", writer.PEP657, 1, pep657, [-1, 0, 1, 2, 3, 10, 11, 12, 13]),
+    ]
+    versions = {38: PY38, 310: PY310, 311: PY311}
+    records, stack_id = [], 0
+    for pid, name, kind, first_line, table, units in tables:
+        records.append(info(pid, versions[pid], b"p", b"python"))
+        qualname = name if kind == writer.PEP657 else pystr(None)
+        records.append(code(pid, name, qualname, "/x/t.py", first_line, table, kind))
+        for unit in units:
+            stack_id += 1
+            records += [stack(stack_id, (pid, unit)), sample(stack_id, pid, pid)]
+    # No table at all: up to 3.9 all is on the first line.
+    records.append(code(1, "empty", pystr(None), "/x/t.py", 7, b"", writer.LNOTAB))
+    records += [stack(99, (1, 40)), sample(99, 38, 38)]
+    return writer.recording(records, counters=ledger(24))
+
+
+def markers():
+    """What could not be seen: cut stacks, unreadable frames, lost code objects, lost stacks."""
+    table = line_per_unit(4)
+    records = [
+        info(7, PY311, b"p", b"python"),
+        code(0xA, "a", "a", "/x/t.py", 10, table),
+        code(0xB, "b", "b", "/x/t.py", 20, table),
+        stack(1, (0xA, 0), (0xB, 0), flags=writer.TRUNCATED),
+        sample(1, 7, 7, weight=3, flags=writer.TRUNCATED),
+        stack(2, (0xA, 1), (0, 0, writer.mark("CODE_NOT_CODE")), (0xB, 1)),
+        sample(2, 7, 7),
+        stack(3, (0xA, 2), (0, 0, writer.mark("FRAME_UNREADABLE"))),
+        sample(3, 7, 7, weight=2),
+        stack(4, (0xDEAD, 0), (0xB, 2)),
+        sample(4, 7, 7),
+        stack(5, (0, 0, writer.mark("FRAME_CYCLE"))),
+        sample(5, 7, 7),
+        # A function that calls itself what krait says of a frame: it has a file.
+        code(0xC, "c", "[truncated]", "/x/t.py", 1, table),
+        stack(6, (0xC, 0)),
+        sample(6, 7, 7),
+        # Its stack never came.
+        sample(77, 7, 7, weight=4),
+        # Its process never did.
+        sample(6, 8, 8),
+    ]
+    counters = ledger(
+        14,
+        NO_PYTHON_THREAD=5,
+        RING_FULL=2,
+        TRUNCATED=3,
+        CODE_NOT_CODE=1,
+        FRAME_UNREADABLE=2,
+        FRAME_CYCLE=1,
+    )
+    return writer.recording(records, freq_hz=99, duration_ns=60000000000, counters=counters)
+
+
+def empty():
+    return writer.recording([], duration_ns=0)
+
+
+ALL = {"lives": lives, "names": names, "lines": lines, "markers": markers, "empty": empty}

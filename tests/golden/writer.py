@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Writes recordings (.krait) from nothing but their description: bpf/abi.h, version 1, and
+user/drain/recording.h. It shares no code with krait, so that one checks the other.
+
+All numbers are in the host's byte order; every record is a multiple of 8 bytes long.
+"""
+import struct
+import zlib
+
+MAGIC = b"krait\x1a\r\n"
+ABI_VERSION = 1
+
+PROCESS, CODE, STACK, SAMPLE = 1, 2, 3, 4
+TAIL_KIND = 0x7E6B
+SEEN, EXEC, FORK, EXIT, THREAD, INFO = 1, 2, 3, 4, 5, 6
+LNOTAB, PEP626, PEP657 = 1, 2, 3
+TRUNCATED = 1
+
+# The counters of the tail by name, in the order of abi.h's enums. One more or less changes the
+# shape of a recording, and must raise KRAIT_ABI_VERSION.
+COUNTERS = (
+    "NONE NO_PYTHON_THREAD NO_FRAME STARTING UNSUPPORTED LAYOUT_MISSING RUNTIME_UNREADABLE"
+    " THREAD_UNREADABLE THREAD_SEARCH RING_FULL STACK_NOT_SENT"
+    " FRAME_UNREADABLE FRAME_CYCLE CODE_UNREADABLE CODE_NOT_CODE CODE_NOT_SENT"
+    " TARGET_TICKS SAMPLES TRUNCATED OTHER_TICKS UNJUDGED_TICKS PROCS_FULL EVENTS_LOST STACKS"
+    " CODES RING_BYTES"
+).split()
+
+
+def record(kind, body, flags=0):
+    body += b"\0" * (-len(body) % 8)
+    return struct.pack("=HHI", kind, flags, 8 + len(body)) + body
+
+
+def process(what, pid, tid=None, parent=0, version=0, comm=b"", text=b"", time_ns=0):
+    tid = pid if tid is None else tid
+    fixed = struct.pack("=QIIIIHHI16s", time_ns, pid, tid, parent, version, what, 0, len(text), comm)
+    return record(PROCESS, fixed + text)
+
+
+def info(pid, version, comm, *args):
+    return process(INFO, pid, version=version, comm=comm, text=b"".join(a + b"\0" for a in args))
+
+
+def pystr(text, width=1, is_cut=False):
+    """(struct krait_str, bytes) of a str whose characters are these code points. None: no string."""
+    if text is None:
+        return struct.pack("=IBBBB", 0, 0, 0, 0, 0), b""
+    points = [ord(c) for c in text] if isinstance(text, str) else list(text)
+    data = struct.pack("=%d%s" % (len(points), {1: "B", 2: "H", 4: "I"}[width]), *points)
+    is_ascii = width == 1 and all(p < 128 for p in points)
+    return struct.pack("=IBBBB", len(data), width, is_ascii, is_cut, 0), data
+
+
+def code(code_id, name, qualname, file, first_line, table, kind=PEP657, pid=0):
+    """name, qualname and file are what pystr gives, or text of width 1."""
+    parts = [p if isinstance(p, tuple) else pystr(p) for p in (name, qualname, file)]
+    fixed = struct.pack("=QQIi", code_id, code_id ^ 0xFFFF, pid, first_line)
+    fixed += b"".join(head for head, _ in parts)
+    fixed += struct.pack("=IIIHH", 0, len(table), len(table), kind, 0)
+    return record(CODE, fixed + b"".join(data for _, data in parts) + table)
+
+
+def stack(stack_id, *frames, pid=0, flags=0):
+    """Frames innermost first: (code id, unit), or (0, 0, mark)."""
+    body = struct.pack("=QII", stack_id, pid, len(frames))
+    for frame in frames:
+        code_id, unit, mark = tuple(frame) + (0,) * (3 - len(frame))
+        body += struct.pack("=QiI", code_id, unit, mark)
+    return record(STACK, body, flags)
+
+
+def sample(stack_id, pid, tid, weight=1, flags=0, time_ns=0):
+    body = struct.pack("=QQIIII", time_ns, stack_id, pid, tid, 0, weight)
+    return record(SAMPLE, body, flags)
+
+
+def mark(name):
+    """The mark of an unreadable frame: its reason's number."""
+    return COUNTERS.index(name)
+
+
+def line_per_unit(units):
+    """A 3.11 table: unit k is on the first line + k. Entries of one unit with columns: code 10, no
+    line delta, then code 11, one line on (Objects/locations.md)."""
+    return b"".join(bytes([0x80 | (11 if k else 10) << 3, 0, 0]) for k in range(units))
+
+
+def recording(records, duration_ns=2500000000, freq_hz=100, target=b"all", counters=(), version=ABI_VERSION):
+    head = MAGIC + struct.pack("=IIQQII", version, freq_hz, 1700000000123456789, 1000, 2, 0)
+    head += struct.pack("=64s64s256s", b"host", b"6.1.0", target)
+    counters = dict(counters)
+    values = [counters.pop(name, 0) for name in COUNTERS]
+    assert not counters, "unknown counters"
+    tail_bytes = 8 + 8 + 8 * len(values) + 8
+    tail = struct.pack("=HHIQ%dQ" % len(values), TAIL_KIND, 0, tail_bytes, duration_ns, *values)
+    data = head + b"".join(records) + tail
+    return data + struct.pack("=II", zlib.crc32(data), 0)

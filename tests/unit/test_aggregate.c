@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * From records to a profile: lives of processes, bindings of stacks, names, markers. Each test adds
+ * records made by hand and compares the profile as text, one line per sample:
+ *
+ *	pid "command line" tid "thread name": leaf:line < ... < root:line = count
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "user/aggregate/aggregate.h"
+#include "user/base/strbuf.h"
+#include "user/drain/records.h"
+
+#define VERSION 0x030b02f0
+
+static struct aggregate *agg;
+static struct strbuf text;
+
+static int setup(void **state)
+{
+	(void)state;
+	agg = aggregate_new();
+	return agg ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	aggregate_free(agg);
+	strbuf_release(&text);
+	text = (struct strbuf){0};
+	return 0;
+}
+
+/* ---- Records ---- */
+
+static void add(void *rec, size_t bytes)
+{
+	struct krait_hdr *h = rec;
+
+	h->bytes = (bytes + 7) & ~7UL;
+	assert_int_equal(record_check(rec, h->bytes), h->bytes);
+	assert_int_equal(aggregate_add(agg, h), 0);
+}
+
+static void process(uint16_t what, uint32_t pid, uint32_t tid, uint32_t parent_pid,
+		    const char *comm, const char *cmdline, uint32_t len)
+{
+	struct {
+		struct krait_process_rec rec;
+		char text[64];
+	} r = {.rec = {.h = {.kind = KRAIT_PROCESS}, .pid = pid, .tid = tid}};
+
+	r.rec.parent_pid = parent_pid;
+	r.rec.what = what;
+	r.rec.py_version = what == KRAIT_PROCESS_INFO ? VERSION : 0;
+	r.rec.text_bytes = len;
+	memcpy(r.rec.comm, comm, strnlen(comm, sizeof(r.rec.comm)));
+	memcpy(r.text, cmdline, len);
+	add(&r, sizeof(r.rec) + len);
+}
+
+static void info(uint32_t pid, const char *cmdline)
+{
+	process(KRAIT_PROCESS_INFO, pid, pid, 0, "comm", cmdline, strlen(cmdline));
+}
+
+static void forked(uint32_t pid, uint32_t parent_pid)
+{
+	process(KRAIT_PROCESS_FORK, pid, pid, parent_pid, "comm", "", 0);
+}
+
+static void event(uint16_t what, uint32_t pid)
+{
+	process(what, pid, pid, 0, "comm", "", 0);
+}
+
+static void thread(uint32_t pid, uint32_t tid, const char *comm)
+{
+	process(KRAIT_PROCESS_THREAD, pid, tid, 0, comm, "", 0);
+}
+
+/* A code object without a qualified name, whose whole code is on its first line (3.9). */
+static void code(uint64_t id, const char *name, int32_t first_line)
+{
+	struct {
+		struct krait_code_rec rec;
+		char text[64];
+	} r = {.rec = {.h = {.kind = KRAIT_CODE}, .code_id = id, .first_line = first_line}};
+
+	r.rec.name = (struct krait_str){.bytes = strlen(name), .width = 1};
+	r.rec.file = (struct krait_str){.bytes = 4, .width = 1};
+	r.rec.lines_kind = KRAIT_LINES_LNOTAB;
+	strcpy(r.text, name);
+	strcat(r.text, "f.py");
+	add(&r, sizeof(r.rec) + strlen(r.text));
+}
+
+static void stack_flags(uint64_t id, uint16_t flags, uint32_t cnt, const struct krait_frame *frames)
+{
+	struct {
+		struct krait_stack_rec rec;
+		struct krait_frame frames[8];
+	} r = {.rec = {.h = {.kind = KRAIT_STACK, .flags = flags}, .stack_id = id}};
+
+	r.rec.frame_cnt = cnt;
+	memcpy(r.frames, frames, cnt * sizeof(*frames));
+	add(&r, sizeof(r.rec) + cnt * sizeof(*frames));
+}
+
+/* Of two frames, or with outer 0 of one. */
+static void stack(uint64_t id, uint64_t leaf, uint64_t outer)
+{
+	struct krait_frame frames[] = {{.code_id = leaf}, {.code_id = outer}};
+
+	stack_flags(id, 0, outer ? 2 : 1, frames);
+}
+
+static void sample_of(uint64_t stack_id, uint32_t pid, uint32_t tid, uint32_t weight)
+{
+	struct krait_sample_rec r = {.h = {.kind = KRAIT_SAMPLE},
+				     .stack_id = stack_id,
+				     .pid = pid,
+				     .tid = tid,
+				     .weight = weight};
+
+	add(&r, sizeof(r));
+}
+
+static void sample(uint64_t stack_id, uint32_t pid)
+{
+	sample_of(stack_id, pid, pid, 1);
+}
+
+/* ---- The profile as text ---- */
+
+static const struct profile *profile(void)
+{
+	static const struct profile_meta meta = {.host = "h", .kernel = "k", .target = "t"};
+	static const uint64_t counters[KRAIT_CNT_CNT];
+	const struct profile *p = aggregate_profile(agg, &meta, counters);
+
+	assert_non_null(p);
+	return p;
+}
+
+static void render_sample(const struct profile *p, const struct profile_sample *s)
+{
+	const struct profile_thread *t = &p->threads[s->thread_idx];
+	const struct profile_process *proc = &p->processes[t->process_idx];
+	const struct profile_stack *st = &p->stacks[s->stack_idx];
+
+	strbuf_addf(&text, "%u \"%s\" %u \"%s\":", proc->pid, proc->cmdline, t->tid, t->name);
+	for (uint32_t i = 0; i < st->cnt; i++) {
+		const struct profile_frame *f = &p->frames[p->frame_idx[st->first + i]];
+
+		strbuf_addf(&text, "%s %s:%d", i ? " <" : "", p->functions[f->function_idx].name,
+			    f->line);
+	}
+	strbuf_addf(&text, " = %llu\n", (unsigned long long)s->cnt);
+}
+
+static void assert_profile(const char *expected)
+{
+	const struct profile *p = profile();
+	uint64_t total = 0;
+
+	strbuf_reset(&text);
+	for (uint32_t i = 0; i < p->sample_cnt; i++) {
+		render_sample(p, &p->samples[i]);
+		total += p->samples[i].cnt;
+	}
+	assert_string_equal(strbuf_text(&text), expected);
+	assert_int_equal(p->total_cnt, total);
+}
+
+/* Functions a (10), b (20), c (30); stacks 1: a < b, 2: c < b. */
+static void three_functions(void)
+{
+	code(0xa, "a", 10);
+	code(0xb, "b", 20);
+	code(0xc, "c", 30);
+	stack(1, 0xa, 0xb);
+	stack(2, 0xc, 0xb);
+}
+
+/* ---- Tests ---- */
+
+static void test_nothing(void **state)
+{
+	(void)state;
+	assert_profile("");
+	assert_int_equal(profile()->samples_unnamed, 0);
+}
+
+static void test_counts_by_thread_and_stack(void **state)
+{
+	(void)state;
+	info(7, "python3");
+	three_functions();
+	sample_of(1, 7, 7, 1);
+	sample_of(2, 7, 8, 1);
+	sample_of(1, 7, 8, 1);
+	sample_of(1, 7, 7, 5); /* of five ticks' weight */
+	sample_of(1, 7, 8, 1);
+	sample_of(1, 7, 7, 1);
+	assert_profile("7 \"python3\" 7 \"\": a:10 < b:20 = 7\n"
+		       "7 \"python3\" 8 \"\": a:10 < b:20 = 2\n"
+		       "7 \"python3\" 8 \"\": c:30 < b:20 = 1\n");
+}
+
+static void test_snapshot_and_on(void **state)
+{
+	(void)state;
+	info(7, "python3");
+	three_functions();
+	sample(1, 7);
+	assert_profile("7 \"python3\" 7 \"\": a:10 < b:20 = 1\n");
+	assert_profile("7 \"python3\" 7 \"\": a:10 < b:20 = 1\n");
+	sample(2, 7);
+	sample(1, 7);
+	assert_profile("7 \"python3\" 7 \"\": a:10 < b:20 = 2\n"
+		       "7 \"python3\" 7 \"\": c:30 < b:20 = 1\n");
+}
+
+static void test_fork_inherits(void **state)
+{
+	(void)state;
+	info(7, "python3 app.py");
+	three_functions();
+	sample(1, 7);
+	forked(9, 7);
+	forked(10, 9);
+	sample(1, 9);
+	sample(1, 10);
+	event(KRAIT_PROCESS_EXIT, 7);
+	sample(1, 9);
+	assert_profile("7 \"python3 app.py\" 7 \"\": a:10 < b:20 = 1\n"
+		       "9 \"python3 app.py\" 9 \"\": a:10 < b:20 = 2\n"
+		       "10 \"python3 app.py\" 10 \"\": a:10 < b:20 = 1\n");
+	assert_int_equal(profile()->processes[2].py_version, VERSION);
+}
+
+static void test_fork_of_an_unknown_parent(void **state)
+{
+	(void)state;
+	three_functions();
+	forked(9, 7);
+	sample(1, 9);
+	assert_profile("9 \"[unknown]\" 9 \"\": a:10 < b:20 = 1\n");
+}
+
+static void test_exec_begins_a_life(void **state)
+{
+	(void)state;
+	info(7, "python3 a.py");
+	three_functions();
+	sample(1, 7);
+	event(KRAIT_PROCESS_EXEC, 7);
+	info(7, "python3 b.py");
+	stack(3, 0xc, 0);
+	sample(3, 7);
+	assert_profile("7 \"python3 a.py\" 7 \"\": a:10 < b:20 = 1\n"
+		       "7 \"python3 b.py\" 7 \"\": c:30 = 1\n");
+}
+
+/* The same program under the same pid, and even the same stack id: still another process. */
+static void test_pid_reused(void **state)
+{
+	(void)state;
+	info(7, "python3");
+	three_functions();
+	sample(1, 7);
+	sample(1, 7);
+	event(KRAIT_PROCESS_EXIT, 7);
+	info(7, "python3");
+	sample(1, 7);
+	assert_profile("7 \"python3\" 7 \"\": a:10 < b:20 = 2\n"
+		       "7 \"python3\" 7 \"\": a:10 < b:20 = 1\n");
+	assert_int_equal(profile()->process_cnt, 2);
+}
+
+static void test_told_again_is_one_life(void **state)
+{
+	(void)state;
+	info(7, "python3");
+	three_functions();
+	sample(1, 7);
+	info(7, "python3");
+	sample(1, 7);
+	assert_profile("7 \"python3\" 7 \"\": a:10 < b:20 = 2\n");
+	assert_int_equal(profile()->process_cnt, 1);
+}
+
+/* What was learned late counts from then on, for stacks that were counted before as well. */
+static void test_told_late(void **state)
+{
+	(void)state;
+	three_functions();
+	sample(1, 7);
+	info(7, "python3");
+	sample(1, 7);
+	sample(2, 7);
+	assert_profile("7 \"[unknown]\" 7 \"\": a:10 < b:20 = 1\n"
+		       "7 \"python3\" 7 \"\": a:10 < b:20 = 1\n"
+		       "7 \"python3\" 7 \"\": c:30 < b:20 = 1\n");
+}
+
+static void test_stack_id_bound_anew(void **state)
+{
+	(void)state;
+	info(7, "p");
+	three_functions();
+	sample(1, 7);
+	stack(1, 0xc, 0xb); /* the id's code was freed, and another came to its address */
+	sample(1, 7);
+	sample(1, 7);
+	stack(1, 0xa, 0xb);
+	sample(1, 7);
+	stack(1, 0xa, 0xb);
+	sample(1, 7);
+	assert_profile("7 \"p\" 7 \"\": a:10 < b:20 = 3\n"
+		       "7 \"p\" 7 \"\": c:30 < b:20 = 2\n");
+}
+
+static void test_equal_stacks_are_one(void **state)
+{
+	(void)state;
+	info(7, "p");
+	three_functions();
+	stack(5, 0xa, 0xb);
+	sample(5, 7);
+	sample(1, 7);
+	assert_profile("7 \"p\" 7 \"\": a:10 < b:20 = 2\n");
+	assert_int_equal(profile()->stack_cnt, 2);
+}
+
+/* A part of a stack is another stack. */
+static void test_prefix_is_another_stack(void **state)
+{
+	(void)state;
+	info(7, "p");
+	three_functions();
+	stack(3, 0xa, 0);
+	sample(1, 7);
+	sample(3, 7);
+	assert_profile("7 \"p\" 7 \"\": a:10 < b:20 = 1\n"
+		       "7 \"p\" 7 \"\": a:10 = 1\n");
+}
+
+static void test_samples_before_their_stack(void **state)
+{
+	(void)state;
+	info(7, "p");
+	code(0xa, "a", 10);
+	sample_of(1, 7, 7, 3);
+	sample_of(1, 7, 7, 1);
+	stack(1, 0xa, 0);
+	sample(1, 7);
+	assert_profile("7 \"p\" 7 \"\": a:10 = 1\n");
+	assert_int_equal(profile()->samples_unnamed, 4);
+}
+
+static void test_thread_names(void **state)
+{
+	(void)state;
+	info(7, "p");
+	three_functions();
+	thread(7, 8, "worker");
+	sample_of(1, 7, 8, 1);
+	thread(7, 8, "renamed");
+	sample_of(1, 7, 8, 1);
+	thread(7, 9, "bad\n\x1b[2J\xff");
+	sample_of(1, 7, 9, 1);
+	thread(7, 10, "0123456789abcdef"); /* no NUL: all 16 bytes */
+	sample_of(1, 7, 10, 1);
+	assert_profile("7 \"p\" 8 \"renamed\": a:10 < b:20 = 2\n"
+		       "7 \"p\" 9 \"bad\\x0a\\x1b[2J\xef\xbf\xbd\": a:10 < b:20 = 1\n"
+		       "7 \"p\" 10 \"0123456789abcdef\": a:10 < b:20 = 1\n");
+}
+
+static void test_command_lines(void **state)
+{
+	static const char args[] = "python3\0-c\0a\nb\0\0";
+
+	(void)state;
+	three_functions();
+	process(KRAIT_PROCESS_INFO, 1, 1, 0, "comm", args, sizeof(args));
+	process(KRAIT_PROCESS_INFO, 2, 2, 0, "comm;\t", "\0\0", 2);
+	process(KRAIT_PROCESS_INFO, 3, 3, 0, "comm", "a\0\0b", 4);
+	sample(1, 1);
+	sample(1, 2);
+	sample(1, 3);
+	assert_profile("1 \"python3 -c a\\x0ab\" 1 \"\": a:10 < b:20 = 1\n"
+		       "2 \"comm;\\x09\" 2 \"\": a:10 < b:20 = 1\n"
+		       "3 \"a  b\" 3 \"\": a:10 < b:20 = 1\n");
+}
+
+static void test_truncated_has_a_root_that_says_so(void **state)
+{
+	struct krait_frame frames[] = {{.code_id = 0xa}, {.code_id = 0xb}};
+
+	(void)state;
+	info(7, "p");
+	three_functions();
+	stack_flags(3, KRAIT_STACK_TRUNCATED, 2, frames);
+	sample(3, 7);
+	sample(1, 7);
+	assert_profile("7 \"p\" 7 \"\": a:10 < b:20 = 1\n"
+		       "7 \"p\" 7 \"\": a:10 < b:20 < [truncated]:0 = 1\n");
+}
+
+static void test_frames_that_could_not_be_read(void **state)
+{
+	struct krait_frame frames[] = {
+		{.code_id = 0xa},
+		{.code_id = 0xa, .mark = KRAIT_FAULT_CODE_NOT_CODE},
+		{.code_id = 0xdead}, /* a code object that never came */
+		{.mark = 77},	     /* a reason that this krait does not know */
+		{.mark = KRAIT_LOSS_RING_FULL},
+		{.mark = KRAIT_FAULT_FRAME_CYCLE},
+	};
+
+	(void)state;
+	info(7, "p");
+	three_functions();
+	stack_flags(3, 0, 6, frames);
+	sample(3, 7);
+	assert_profile("7 \"p\" 7 \"\": a:10 < [unreadable: not a code object]:0"
+		       " < [unreadable: code object lost]:0 < [unreadable: code object lost]:0"
+		       " < [unreadable: code object lost]:0"
+		       " < [unreadable: frame list goes in a circle]:0 = 1\n");
+}
+
+/* A code object that came late names the stacks that are sent from then on. */
+static void test_code_comes_late(void **state)
+{
+	(void)state;
+	info(7, "p");
+	stack(1, 0xa, 0);
+	sample(1, 7);
+	code(0xa, "a", 10);
+	stack(1, 0xa, 0);
+	sample(1, 7);
+	assert_profile("7 \"p\" 7 \"\": [unreadable: code object lost]:0 = 1\n"
+		       "7 \"p\" 7 \"\": a:10 = 1\n");
+}
+
+static void test_stack_without_frames(void **state)
+{
+	struct krait_frame none = {0};
+
+	(void)state;
+	info(7, "p");
+	stack_flags(3, 0, 0, &none);
+	stack_flags(4, 0, 0, &none);
+	sample(3, 7);
+	sample(4, 7);
+	assert_profile("7 \"p\" 7 \"\": = 2\n");
+}
+
+/* ---- Long line tables ---- */
+
+#define PIECE 100
+#define PIECES 4
+
+/* A piece of a table of PIECES pieces: 3.11, each entry one line on (code 11, one unit); but the
+ * head's names. */
+static void piece(uint32_t i)
+{
+	struct {
+		struct krait_code_rec rec;
+		unsigned char bytes[PIECE + 8];
+	} r = {.rec = {.h = {.kind = KRAIT_CODE}, .code_id = 0xa, .first_line = 100}};
+	uint32_t at = i ? 0 : 5;
+
+	r.rec.lines_kind = KRAIT_LINES_PEP657;
+	r.rec.lines_total = PIECES * PIECE;
+	r.rec.lines_off = i * PIECE;
+	r.rec.lines_bytes = PIECE;
+	if (!i) {
+		r.rec.name = (struct krait_str){.bytes = 1, .width = 1};
+		r.rec.file = (struct krait_str){.bytes = 4, .width = 1};
+		memcpy(r.bytes, "af.py", 5);
+	}
+	for (uint32_t k = 0; k < PIECE; k += 2)
+		r.bytes[at + k] = 0x80 | 11 << 3; /* and one byte of columns, 0 */
+	add(&r, sizeof(r.rec) + at + PIECE);
+}
+
+/* The line of the last unit, which is in the last piece. */
+static void assert_last_line(int32_t line)
+{
+	struct krait_frame frame = {.code_id = 0xa, .unit = PIECES * PIECE / 2 - 1};
+	const struct profile *p;
+
+	info(7, "p");
+	stack_flags(1, 0, 1, &frame);
+	sample(1, 7);
+	p = profile();
+	assert_int_equal(p->frame_cnt, 1);
+	assert_string_equal(p->functions[0].name, "a");
+	assert_int_equal(p->frames[0].line, line);
+}
+
+static void test_table_in_pieces(void **state)
+{
+	(void)state;
+	piece(1);
+	piece(2);
+	piece(3);
+	piece(0);
+	assert_last_line(100 + PIECES * PIECE / 2);
+}
+
+/* The ring was full before the last piece; then all came again. */
+static void test_table_sent_twice(void **state)
+{
+	(void)state;
+	piece(1);
+	piece(2);
+	piece(1);
+	piece(2);
+	piece(3);
+	piece(0);
+	assert_last_line(100 + PIECES * PIECE / 2);
+}
+
+/* No line rather than one from a table with a hole. */
+static void test_table_with_a_hole(void **state)
+{
+	(void)state;
+	piece(1);
+	piece(3);
+	piece(0);
+	assert_last_line(0);
+}
+
+static void test_repeated_piece_fills_no_hole(void **state)
+{
+	(void)state;
+	piece(1);
+	piece(3);
+	piece(3);
+	piece(0);
+	assert_last_line(0);
+}
+
+static void test_last_piece_missing(void **state)
+{
+	(void)state;
+	piece(1);
+	piece(2);
+	piece(2);
+	piece(0);
+	assert_last_line(0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_nothing),
+		TEST(test_counts_by_thread_and_stack),
+		TEST(test_snapshot_and_on),
+		TEST(test_fork_inherits),
+		TEST(test_fork_of_an_unknown_parent),
+		TEST(test_exec_begins_a_life),
+		TEST(test_pid_reused),
+		TEST(test_told_again_is_one_life),
+		TEST(test_told_late),
+		TEST(test_stack_id_bound_anew),
+		TEST(test_equal_stacks_are_one),
+		TEST(test_prefix_is_another_stack),
+		TEST(test_samples_before_their_stack),
+		TEST(test_thread_names),
+		TEST(test_command_lines),
+		TEST(test_truncated_has_a_root_that_says_so),
+		TEST(test_frames_that_could_not_be_read),
+		TEST(test_code_comes_late),
+		TEST(test_stack_without_frames),
+		TEST(test_table_in_pieces),
+		TEST(test_table_sent_twice),
+		TEST(test_table_with_a_hole),
+		TEST(test_repeated_piece_fills_no_hole),
+		TEST(test_last_piece_missing),
+	};
+
+	return cmocka_run_group_tests_name("aggregate", tests, NULL, NULL);
+}
