@@ -24,14 +24,19 @@
 /* Of a str, from its length on: so many words go into the fingerprint, 40 to 72 characters of most
  * names. */
 #define STR_PRINT_WORDS 12
-/* For so long a code object must have been the same to be trusted for an epoch. */
+/*
+ * A code object is verified at every tick until it has been the same for so many epochs, in the
+ * innermost frames. Further out a frame has been running, and so kept its code object alive, for
+ * longer; there once per epoch will do.
+ */
 #define TRUST_EPOCHS 2
+#define TRUST_OUTER_FRAMES 32
 
 extern KRAIT_CONFIG __u32 max_depth;
 
 #ifndef KRAIT_HOST
 static __always_inline struct sent_pair *sent_code_get(__u64 id);
-static __always_inline struct known *known_code_get(__u64 key);
+static __always_inline struct known_set *known_code_get(__u64 key);
 static __always_inline long platform_send(void *record, __u32 n, bool wake);
 static __always_inline void platform_count(__u32 counter, __u64 n);
 #endif
@@ -59,35 +64,41 @@ static __always_inline bool code_read(struct scratch *s, __u64 addr)
 }
 
 /*
- * Mixes a str into h: its length, its hash where CPython has computed it, and the start of its
- * text. By content, because a name that is freed and another that is made may well share an
+ * Mixes a str into s->print: its length, its hash where CPython has computed it, and the start of
+ * its text. By content, because a name that is freed and another that is made may well share an
  * address.
+ *
+ * This and the other global functions here are so for the verifier's sake, which walks through them
+ * once.
  */
-static __always_inline __u64 str_print(const struct scratch *s, __u64 h, __u64 addr)
+KRAIT_GLOBAL int str_print(__u64 addr)
 {
 	__u64 words[STR_PRINT_WORDS] = {};
-	__u64 start = addr + s->layout.str_length_off;
+	struct scratch *s = scratch_get();
+	__u64 start, h;
 	__s64 left;
 
-	if (!addr)
-		return h;
+	if (!s || !addr)
+		return 0;
+	start = addr + s->layout.str_length_off;
 	/* What lies behind a short str is read along and left out below; at the end of its memory
 	 * it can't be read. */
 	if (platform_read_user(words, sizeof(words), start) != 0 &&
 	    platform_read_user(words, 2 * sizeof(*words), start) != 0)
-		return h;
-	h = mix64(h ^ addr ^ words[0] << 48 ^ words[1]);
+		return 0;
+	h = mix64(s->print ^ addr ^ words[0] << 48 ^ words[1]);
 	/* Text bytes from words[3] on, if each character took one; of wider ones less is taken in
 	 * than could be. */
 	left = words[0] < sizeof(words) ? words[0] : sizeof(words);
 	left += s->layout.str_ascii_bytes - (s->layout.str_length_off + 24);
-	for (int i = 3; i < STR_PRINT_WORDS; i++, left -= 8) {
-		__u64 mask = left >= 8 ? ~0ULL : left <= 0 ? 0 : (1ULL << (8 * (left & 7))) - 1;
+	for (int i = 3; i < STR_PRINT_WORDS && left > 0; i++, left -= 8) {
+		__u64 mask = left >= 8 ? ~0ULL : (1ULL << (8 * (left & 7))) - 1;
 
 		h = (h ^ (words[i] & mask)) * 0x9e3779b97f4a7c15ULL;
 		h ^= h >> 32;
 	}
-	return h;
+	s->print = h;
+	return 0;
 }
 
 /* The same for the line table: its length, which also goes to *lines_bytes, and the start of its
@@ -113,52 +124,61 @@ static __always_inline __u64 lines_print(const struct scratch *s, __u64 *lines_b
  * The id of the code object in s->code, at addr. *lines_bytes is the length of its line table. 0 if
  * that can't be read: an unread table must not pass for an empty one.
  */
-static __always_inline __u64 code_fingerprint(const struct scratch *s, __u64 addr,
-					      __u64 *lines_bytes)
+static __always_inline __u64 code_fingerprint(struct scratch *s, __u64 addr, __u64 *lines_bytes)
 {
 	__u64 lines = lines_print(s, lines_bytes);
-	__u64 h = mix64(addr ^ s->proc.seed ^ lines);
 
 	if (!lines)
 		return 0;
-	h = mix64(h ^ (__u32)code_word(s, s->layout.co_first_line_off) ^
-		  code_word(s, s->layout.co_name_off));
-	h = str_print(s, h, code_qualname(s) ?: code_word(s, s->layout.co_name_off));
-	h = str_print(s, h, code_word(s, s->layout.co_file_off));
-	return mix64(h) | 1;
+	s->print = mix64(addr ^ s->proc.seed ^ lines);
+	s->print = mix64(s->print ^ (__u32)code_word(s, s->layout.co_first_line_off) ^
+			 code_word(s, s->layout.co_name_off));
+	str_print(code_qualname(s) ?: code_word(s, s->layout.co_name_off));
+	str_print(code_word(s, s->layout.co_file_off));
+	return mix64(s->print) | 1;
 }
 
-/*
- * Copies a str's text behind what s->build.text already holds, up to `max` bytes, and describes it
- * in *str. Returns the bytes copied. PyUnicodeObject: Include/cpython/unicodeobject.h; only compact
- * strings are read (names always are).
- */
-static __always_inline __u32 code_add_str(struct scratch *s, struct krait_str *str, __u64 addr,
-					  __u32 at, __u32 max)
-{
-	const struct krait_layout *l = &s->layout;
-	__u64 length = 0;
-	__u32 state = 0, width, n;
+/* The strs of a code object, in the order of their text in a CODE record. */
+enum code_str {
+	CODE_STR_NAME,
+	CODE_STR_QUALNAME,
+	CODE_STR_FILE,
+};
 
-	str->bytes = 0;
-	str->width = str->is_ascii = str->is_cut = str->pad = 0;
-	if (!addr || platform_read_user(&length, sizeof(length), addr + l->str_length_off) != 0 ||
-	    platform_read_user(&state, sizeof(state), addr + l->str_state_off) != 0)
+/*
+ * Copies a str's text to s->build.text + at, cut if need be, and describes it in the record.
+ * Returns the bytes copied. PyUnicodeObject: Include/cpython/unicodeobject.h; only compact strings
+ * are read (names always are).
+ */
+KRAIT_GLOBAL int code_add_str(__u32 which, __u64 addr, __u32 at)
+{
+	__u32 max = which == CODE_STR_FILE ? KRAIT_FILE_BYTES : KRAIT_NAME_BYTES;
+	struct scratch *s = scratch_get();
+	__u32 state = 0, width, n;
+	__u64 length = 0;
+	struct krait_str *str;
+
+	if (!s || at > 2 * KRAIT_NAME_BYTES)
 		return 0;
-	state >>= l->str_kind_shift & 15;
+	str = which == CODE_STR_NAME   ? &s->build.rec.name
+	      : which == CODE_STR_FILE ? &s->build.rec.file
+				       : &s->build.rec.qualname;
+	__builtin_memset(str, 0, sizeof(*str));
+	if (!addr ||
+	    platform_read_user(&length, sizeof(length), addr + s->layout.str_length_off) != 0 ||
+	    platform_read_user(&state, sizeof(state), addr + s->layout.str_state_off) != 0)
+		return 0;
+	state >>= s->layout.str_kind_shift & 15;
 	width = state & 7;
 	if ((width != 1 && width != 2 && width != 4) || !(state & 8))
 		return 0;
 	str->is_ascii = state >> 4 & 1;
 	str->is_cut = length > max / width;
 	n = str->is_cut ? max : (__u32)length * width;
-	if (n > max)
-		n = max;
 	keep_bounds(n);
-	if (n >
-	    max) /* again, for the verifier: the barrier has made n a new value to the compiler */
+	if (n > KRAIT_FILE_BYTES)
 		return 0;
-	addr += str->is_ascii ? l->str_ascii_bytes : l->str_compact_bytes;
+	addr += str->is_ascii ? s->layout.str_ascii_bytes : s->layout.str_compact_bytes;
 	if (platform_read_user(s->build.text + at, n, addr) != 0)
 		return 0;
 	str->width = width;
@@ -221,28 +241,40 @@ KRAIT_GLOBAL int code_send_lines(__u32 off)
 	return n && code_send(s, n) ? 0 : -1;
 }
 
-/* Sends the record that makes the code object known: its names and the first chunk of its table. */
-static __always_inline bool code_send_head(struct scratch *s)
+/*
+ * Sends the record that makes the code object known: its names and the first chunk of its table. 0
+ * or a fault: a name that can't be read now (its page is not resident) may be readable at the next
+ * tick, so nothing is sent that would settle it.
+ */
+static __always_inline __u32 code_send_head(struct scratch *s)
 {
 	struct krait_code_rec *rec = &s->build.rec;
+	__u64 qualname = code_qualname(s);
 	__u32 at = 0;
 
-	at += code_add_str(s, &rec->name, code_word(s, s->layout.co_name_off), at,
-			   KRAIT_NAME_BYTES);
-	at += code_add_str(s, &rec->qualname, code_qualname(s), at, KRAIT_NAME_BYTES);
-	at += code_add_str(s, &rec->file, code_word(s, s->layout.co_file_off), at,
-			   KRAIT_FILE_BYTES);
+	at += code_add_str(CODE_STR_NAME, code_word(s, s->layout.co_name_off), at);
+	at += code_add_str(CODE_STR_QUALNAME, qualname, at);
+	at += code_add_str(CODE_STR_FILE, code_word(s, s->layout.co_file_off), at);
+	/* For the verifier, which takes a global function's word for nothing. */
+	if (at > 2 * KRAIT_NAME_BYTES + KRAIT_FILE_BYTES)
+		return KRAIT_FAULT_CODE_UNREADABLE;
+	if (!rec->name.width || !rec->file.width || (qualname && !rec->qualname.width))
+		return KRAIT_FAULT_CODE_UNREADABLE;
 	rec->lines_off = rec->lines_bytes = 0;
 	at += code_add_lines(s, at, rec->lines_total, 0);
-	return code_send(s, at);
+	return code_send(s, at) ? 0 : KRAIT_FAULT_CODE_NOT_SENT;
 }
 
 /* Sends the code object in s->code: the later chunks of a long line table first, then the record
- * with its names. */
-static __always_inline bool code_send_all(struct scratch *s, __u64 id, __u64 addr,
-					  __u64 lines_bytes)
+ * with its names. 0 or a fault. */
+KRAIT_GLOBAL int code_send_all(__u64 id, __u64 addr, __u64 lines_bytes)
 {
-	struct krait_code_rec *rec = &s->build.rec;
+	struct scratch *s = scratch_get();
+	struct krait_code_rec *rec;
+
+	if (!s)
+		return KRAIT_FAULT_CODE_NOT_SENT;
+	rec = &s->build.rec;
 
 	/* Too long to send: no kind of table at all, so that its lines show as unknown rather than
 	 * as wrong. */
@@ -259,59 +291,51 @@ static __always_inline bool code_send_all(struct scratch *s, __u64 id, __u64 add
 		if ((__u64)i * KRAIT_LINES_CHUNK_BYTES >= lines_bytes)
 			break;
 		if (code_send_lines(i * KRAIT_LINES_CHUNK_BYTES) != 0)
-			return false;
+			return KRAIT_FAULT_CODE_NOT_SENT;
 	}
 	return code_send_head(s);
 }
 
-/* Makes sure that user space has the code object in s->code. */
-static __always_inline bool code_send_once(struct scratch *s, __u64 id, __u64 addr,
-					   __u64 lines_bytes)
+/* Makes sure that user space has the code object in s->code. 0 or a fault. */
+static __always_inline __u32 code_send_once(__u64 id, __u64 addr, __u64 lines_bytes)
 {
 	struct sent_pair *pair = sent_code_get(id);
+	__u32 fault;
 
 	if (!pair)
-		return false;
+		return KRAIT_FAULT_CODE_NOT_SENT;
 	if (sent_has(pair, id))
+		return 0;
+	fault = code_send_all(id, addr, lines_bytes);
+	if (!fault)
+		sent_add(pair, id);
+	return fault;
+}
+
+/* Whether the code object of the i-th frame need not be read again now. */
+static __always_inline bool code_is_trusted(const struct scratch *s, const struct known *k, __u32 i)
+{
+	if (k->at_ns == s->now_ns) /* read in this very tick: a function that recurses */
 		return true;
-	if (!code_send_all(s, id, addr, lines_bytes))
-		return false;
-	sent_add(pair, id);
-	return true;
+	return k->epoch == s->epoch &&
+	       (i >= TRUST_OUTER_FRAMES || k->since_epoch + TRUST_EPOCHS <= s->epoch);
 }
 
-/* Whether the code object is old enough not to be read again in this epoch. */
-static __always_inline bool code_is_trusted(const struct scratch *s, const struct known *k)
-{
-	return (__u32)k->epochs == s->epoch && (k->epochs >> 32) + TRUST_EPOCHS <= s->epoch;
-}
-
-/* Remembers that the code object is `id` in this epoch; if it was another one, it is so since now.
- */
-static __always_inline void code_remember(struct scratch *s, struct known *k, __u64 key, __u64 id)
-{
-	__u64 since = known_is(k, key) && k->id == id ? k->epochs >> 32 : s->epoch;
-
-	known_set(k, key, id);
-	k->epochs = since << 32 | s->epoch;
-	k->at_ns = s->now_ns;
-	if (!code_is_trusted(s, k))
-		s->is_unsettled = 1;
-}
-
-/* Finds out which code object is at addr; user space has it then. Its id goes to *id. 0, or the
- * fault that its frame gets. */
-static __always_inline __u32 code_know(struct scratch *s, __u64 addr, __u64 *id)
+/* Finds out which code object is at addr, in frame i; user space has it then. Its id goes to *id.
+ * 0, or the frame's fault. */
+static __always_inline __u32 code_know(struct scratch *s, __u32 i, __u64 addr, __u64 *id)
 {
 	__u64 key = mix64(addr ^ s->proc.seed), lines_bytes = 0;
-	struct known *k = known_code_get(key);
+	struct known_set *set = known_code_get(key);
+	struct known *k;
+	__u32 fault;
 
-	if (!k)
+	if (!set)
 		return KRAIT_FAULT_CODE_UNREADABLE;
-	/* Verified in this very tick: a function that recurses. */
-	if (known_is(k, key) && (k->at_ns == s->now_ns || code_is_trusted(s, k))) {
+	k = known_find(set, key, s->epoch);
+	if (known_is(k, key) && code_is_trusted(s, k, i)) {
 		*id = k->id;
-		return 0;
+		goto out;
 	}
 	if (!code_read(s, addr))
 		return KRAIT_FAULT_CODE_UNREADABLE;
@@ -320,19 +344,24 @@ static __always_inline __u32 code_know(struct scratch *s, __u64 addr, __u64 *id)
 	*id = code_fingerprint(s, addr, &lines_bytes);
 	if (!*id)
 		return KRAIT_FAULT_CODE_UNREADABLE;
-	if (!code_send_once(s, *id, addr, lines_bytes))
-		return KRAIT_FAULT_CODE_NOT_SENT;
-	code_remember(s, k, key, *id);
+	fault = code_send_once(*id, addr, lines_bytes);
+	if (fault)
+		return fault;
+	known_set_id(k, key, *id, s->epoch, s->now_ns);
+out:
+	/* Not old enough: the stack must come here again at its next tick. */
+	if (i < TRUST_OUTER_FRAMES && k->since_epoch + TRUST_EPOCHS > s->epoch)
+		s->is_unsettled = 1;
 	return 0;
 }
 
-static __always_inline void code_resolve(struct scratch *s, struct krait_frame *frame)
+static __always_inline void code_resolve(struct scratch *s, __u32 i, struct krait_frame *frame)
 {
 	__u64 id = 0;
 	__u32 fault;
 
 	if (!frame->mark) {
-		fault = code_know(s, frame->code_id, &id);
+		fault = code_know(s, i, frame->code_id, &id);
 		frame->code_id = fault ? 0 : id;
 		frame->mark = fault;
 	}
@@ -355,7 +384,7 @@ KRAIT_GLOBAL int code_step(__u32 i)
 	keep_bounds(i);
 	if (i >= max_depth)
 		return 1;
-	code_resolve(s, (struct krait_frame *)(stack + 1) + i);
+	code_resolve(s, i, (struct krait_frame *)(stack + 1) + i);
 	return 0;
 }
 

@@ -72,6 +72,7 @@ struct {
  */
 #define STACK_SLOTS (1 << 15)
 #define CODE_SLOTS (1 << 14)
+#define KNOWN_SETS (1 << 13) /* 1 MB */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -89,16 +90,16 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, STACK_SLOTS);
+	__uint(max_entries, KNOWN_SETS);
 	__type(key, __u32);
-	__type(value, struct known);
+	__type(value, struct known_set);
 } known_stacks SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, CODE_SLOTS);
+	__uint(max_entries, KNOWN_SETS);
 	__type(key, __u32);
-	__type(value, struct known);
+	__type(value, struct known_set);
 } known_codes SEC(".maps");
 
 struct {
@@ -138,16 +139,16 @@ static __always_inline struct sent_pair *sent_stack_get(__u64 id)
 	return bpf_map_lookup_elem(&sent_stacks, &slot);
 }
 
-static __always_inline struct known *known_code_get(__u64 key)
+static __always_inline struct known_set *known_code_get(__u64 key)
 {
-	__u32 slot = (key >> 8) & (CODE_SLOTS - 1);
+	__u32 slot = (key >> 8) & (KNOWN_SETS - 1);
 
 	return bpf_map_lookup_elem(&known_codes, &slot);
 }
 
-static __always_inline struct known *known_stack_get(__u64 key)
+static __always_inline struct known_set *known_stack_get(__u64 key)
 {
-	__u32 slot = (key >> 8) & (STACK_SLOTS - 1);
+	__u32 slot = (key >> 8) & (KNOWN_SETS - 1);
 
 	return bpf_map_lookup_elem(&known_stacks, &slot);
 }
@@ -248,17 +249,21 @@ static __always_inline enum krait_loss stack_send(struct scratch *s, struct krai
 static __always_inline enum krait_loss stack_know(struct scratch *s, struct krait_stack_rec *stack)
 {
 	__u64 key = mix64(s->walk.hash ^ s->walk.flags ^ (__u64)s->epoch << 32);
-	struct known *k = known_stack_get(key);
+	struct known_set *set = known_stack_get(key);
+	struct known *k;
 	enum krait_loss loss;
 
-	if (k && known_is(k, key)) {
+	if (!set)
+		return KRAIT_LOSS_STACK_NOT_SENT;
+	k = known_find(set, key, s->epoch);
+	if (known_is(k, key)) {
 		s->stack_id = k->id;
 		return KRAIT_LOSS_NONE;
 	}
 	code_resolve_all(s);
 	loss = stack_send(s, stack);
-	if (!loss && k && !s->is_unsettled)
-		known_set(k, key, s->stack_id);
+	if (!loss && !s->is_unsettled)
+		known_set_id(k, key, s->stack_id, s->epoch, s->now_ns);
 	return loss;
 }
 

@@ -28,7 +28,7 @@ void platform_count(__u32 counter, __u64 n);
 struct scratch *scratch_get(void);
 struct krait_stack_rec *stack_get(void);
 struct sent_pair *sent_code_get(__u64 id);
-struct known *known_code_get(__u64 key);
+struct known_set *known_code_get(__u64 key);
 
 #else
 #include "vmlinux/vmlinux.h"

@@ -79,6 +79,7 @@ struct scratch {
 	 * again at the next tick. */
 	__u32 is_unsettled;
 	__u64 stack_id;
+	__u64 print; /* a code object's fingerprint in the making */
 	struct thread_key key;
 	__u64 tstate;	   /* the thread state in ts: found, or where the search is */
 	__u64 frame;	   /* its innermost frame */
@@ -88,9 +89,10 @@ struct scratch {
 	__u64 looked_at;   /* the last thread state it looked at, */
 	__u64 idle_tstate; /* and the thread's state that runs no frame, if there is one */
 	struct walk walk;
-	__u8 window[WINDOW_BYTES + 2 * FRAME_BYTES];
 	__u8 ts[TSTATE_BYTES + 8];
 	__u8 code[CODE_HEAD_BYTES + 8];
+	/* What every tick touches ends here: the rest lies on pages of its own. */
+	__u8 window[WINDOW_BYTES + 2 * FRAME_BYTES];
 	struct code_build build;
 };
 
@@ -127,15 +129,24 @@ static __always_inline void sent_add(struct sent_pair *pair, __u64 tag)
 
 /*
  * What was found when something was last looked at: a code object's id by its address, a stack's id
- * by what was walked. The two words are written by any CPU without a lock; `check` is made of the
- * key and the id, so that a half-written pair is no answer instead of a wrong one.
+ * by what was walked. In sets of KNOWN_WAYS, so that what is in use seldom has to go for something
+ * else that is.
+ *
+ * Any CPU writes without a lock; `check` is made of the key and the id, so that a half-written pair
+ * is no answer instead of a wrong one.
  */
+#define KNOWN_WAYS 4
+
 struct known {
 	__u64 check;
 	__u64 id;
-	__u64 at_ns;  /* the tick that last verified a code object */
-	__u64 epochs; /* of a code object: since when it has been this one (upper half), when it was
-			 last verified */
+	__u64 at_ns;	   /* the tick that last verified it */
+	__u32 epoch;	   /* and its epoch */
+	__u32 since_epoch; /* since when it has had this id */
+};
+
+struct known_set {
+	struct known way[KNOWN_WAYS];
 };
 
 static __always_inline bool known_is(const struct known *k, __u64 key)
@@ -143,10 +154,31 @@ static __always_inline bool known_is(const struct known *k, __u64 key)
 	return k->check == mix64(key ^ k->id) && k->id;
 }
 
-static __always_inline void known_set(struct known *k, __u64 key, __u64 id)
+/* The entry of the key; or the one to be overwritten with it: the first that no tick of this epoch
+ * or the last one has used, else any. */
+static __always_inline struct known *known_find(struct known_set *set, __u64 key, __u32 epoch)
 {
+	struct known *victim = &set->way[key >> 62 & (KNOWN_WAYS - 1)];
+
+	for (int i = 0; i < KNOWN_WAYS; i++)
+		if (known_is(&set->way[i], key))
+			return &set->way[i];
+	for (int i = 0; i < KNOWN_WAYS; i++)
+		if (!set->way[i].id || set->way[i].epoch + 1 < epoch)
+			victim = &set->way[i];
+	return victim;
+}
+
+/* Remembers that the key has this id in this epoch; if it had another one, it has it since now. */
+static __always_inline void known_set_id(struct known *k, __u64 key, __u64 id, __u32 epoch,
+					 __u64 now_ns)
+{
+	if (!known_is(k, key) || k->id != id)
+		k->since_epoch = epoch;
 	k->id = id;
 	k->check = mix64(key ^ id);
+	k->epoch = epoch;
+	k->at_ns = now_ns;
 }
 
 #endif

@@ -24,8 +24,8 @@
  * verifier walks through every frame of a step and every call in the loops, so both are kept short:
  * the load would take 200 ms otherwise.
  */
-#define STEP_FRAMES 16
-#define STEPS_CALLS 32
+#define STEP_FRAMES 8
+#define STEPS_CALLS 64
 /* The first read takes in some 30 frames for about 120 ns; a walk that leaves it is deep and reads
  * whole chunks. */
 #define WINDOW_FIRST_BYTES 4096
@@ -186,39 +186,42 @@ static __always_inline int frame_fault(struct walk *w, struct krait_stack_rec *s
 	return 1;
 }
 
-/* Holds the first entry frame, whose caller is `prev`, against where it must lead. False if the
- * walk began at a stale frame. */
-static __always_inline bool entry_check(struct walk *w, struct frame_view *v, __u64 prev)
-{
-	w->entry = prev == w->entry_from ? ENTRY_PROVEN : ENTRY_STALE;
-	v->entry_min = 256;
-	return w->entry == ENTRY_PROVEN;
-}
+/* What comes after a frame. */
+enum take {
+	TAKE_ON,	/* its caller */
+	TAKE_STEP_OVER, /* its caller, in another step: the view of the frames is another one */
+	TAKE_WALK_OVER, /* nothing: the stack is full, or the walk began at a stale frame */
+};
 
 /*
- * Takes the frame whose fields lie at s->window + at, and moves *frame on to its caller. False if
- * the walk ends with it: the stack is full, or the frame is stale. Each instruction here is paid
- * for once per frame.
+ * Takes the frame whose fields lie at s->window + at, and moves *frame on to its caller. Each
+ * instruction here is paid for once per frame.
  */
-static __always_inline bool frame_take(struct scratch *s, struct frame_view *v,
-				       struct krait_stack_rec *stack, __u32 at, __u64 *frame,
-				       __u64 *hash)
+static __always_inline enum take frame_take(struct scratch *s, const struct frame_view *v,
+					    struct krait_stack_rec *stack, __u32 at, __u64 *frame,
+					    __u64 *hash)
 {
 	const __u8 *fields = s->window + at;
 	/* From 3.14 on the code is a tagged reference; objects are aligned, so the mask is right
 	 * for all. */
 	__u64 code = word_at(fields + v->code) & ~7ULL;
+	bool is_entry = fields[v->entry] >= v->entry_min;
 	__s32 unit;
 
 	*frame = word_at(fields + v->prev);
-	if (fields[v->entry] >= v->entry_min && !entry_check(&s->walk, v, *frame))
-		return false;
-	if (fields[v->owner] >= v->shim_owner || !code)
-		return true;
-	unit = frame_unit(v, word_at(fields + v->instr), code);
-	*hash = (*hash ^ code) * 0x9e3779b97f4a7c15ULL;
-	*hash = (*hash ^ (*hash >> 29) ^ (__u32)unit) * 0xbf58476d1ce4e5b9ULL;
-	return frame_keep(&s->walk, stack, code, unit, 0);
+	if (is_entry) {
+		s->walk.entry = *frame == s->walk.entry_from ? ENTRY_PROVEN : ENTRY_STALE;
+		if (s->walk.entry == ENTRY_STALE)
+			return TAKE_WALK_OVER;
+	}
+	if (fields[v->owner] < v->shim_owner && code) {
+		unit = frame_unit(v, word_at(fields + v->instr), code);
+		*hash = (*hash ^ code) * 0x9e3779b97f4a7c15ULL;
+		*hash = (*hash ^ (*hash >> 29) ^ (__u32)unit) * 0xbf58476d1ce4e5b9ULL;
+		if (!frame_keep(&s->walk, stack, code, unit, 0))
+			return TAKE_WALK_OVER;
+	}
+	return is_entry ? TAKE_STEP_OVER : TAKE_ON;
 }
 
 /*
@@ -238,36 +241,37 @@ static __always_inline bool walk_goes_round(struct walk *w)
 
 /* A step by one frame, which is not in the window and could not be brought into it. 1 when the walk
  * is over. */
-static __always_inline int step_single(struct scratch *s, struct frame_view *v,
+static __always_inline int step_single(struct scratch *s, const struct frame_view *v,
 				       struct krait_stack_rec *stack)
 {
 	struct walk *w = &s->walk;
 
 	if (platform_read_user(s->window + SINGLE_OFF, v->need, w->frame + v->first) != 0)
 		return frame_fault(w, stack, KRAIT_FAULT_FRAME_UNREADABLE);
-	return !frame_take(s, v, stack, SINGLE_OFF, &w->frame, &w->hash) || !w->frame;
+	return frame_take(s, v, stack, SINGLE_OFF, &w->frame, &w->hash) == TAKE_WALK_OVER ||
+	       !w->frame;
 }
 
 /* A step through the window, up to STEP_FRAMES frames. What a frame changes is in locals, so mostly
  * in registers. */
-static __always_inline int step_window(struct scratch *s, struct frame_view *v,
+static __always_inline int step_window(struct scratch *s, const struct frame_view *v,
 				       struct krait_stack_rec *stack)
 {
 	struct walk *w = &s->walk;
 	__u64 frame = w->frame, hash = w->hash, lo = w->win_lo - v->first;
 	__u64 last = w->win_bytes - v->need;
-	bool has_room = true;
+	enum take take = TAKE_ON;
 
-	for (int i = 0; i < STEP_FRAMES && has_room; i++) {
+	for (int i = 0; i < STEP_FRAMES && take == TAKE_ON; i++) {
 		__u64 at = frame - lo;
 
 		if (at > last || at >= WINDOW_BYTES)
 			break;
-		has_room = frame_take(s, v, stack, at, &frame, &hash);
+		take = frame_take(s, v, stack, at, &frame, &hash);
 	}
 	w->frame = frame;
 	w->hash = hash;
-	return !has_room || !frame;
+	return take == TAKE_WALK_OVER || !frame;
 }
 
 /* Takes one or some frames. 0 to be called again, 1 when the walk is over. */

@@ -54,7 +54,7 @@ static struct host {
 	struct scratch *scratch;
 	struct krait_stack_rec *stack;
 	struct sent_pair sent_codes[SENT_CODES];
-	struct known known_codes[SENT_CODES];
+	struct known_set known_codes[SENT_CODES];
 	struct thread_memo memo;
 	uint64_t counts[KRAIT_CNT_CNT];
 	bool is_ring_full;
@@ -266,14 +266,9 @@ struct sent_pair *sent_code_get(__u64 id)
 	return &host.sent_codes[slot];
 }
 
-struct known *known_code_get(__u64 key)
+struct known_set *known_code_get(__u64 key)
 {
-	uint32_t slot = key % SENT_CODES;
-
-	for (uint32_t i = 0; i < SENT_CODES; i++, slot = (slot + 1) % SENT_CODES)
-		if (!host.known_codes[slot].id || known_is(&host.known_codes[slot], key))
-			break;
-	return &host.known_codes[slot];
+	return &host.known_codes[(key >> 8) % SENT_CODES];
 }
 
 /* How many frames of the walked stack have a marker. */

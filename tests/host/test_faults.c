@@ -307,14 +307,14 @@ static void test_forged_strings(const struct python *py)
 	assert_string_equal(s.name + strlen(s.name) - strlen("…"), "…");
 	s = forged(&p, l->co_file_off, l->str_length_off, 1ULL << 63);
 	assert_true(strlen(s.file) >= KRAIT_FILE_BYTES);
-	/* Kind 7, not compact, kind 0: no string. */
+	/* Kind 7, not compact, kind 0: no string, so no code object. */
 	for (uint64_t bits = 0; bits < 16; bits++) {
 		uint32_t kind = bits & 7;
 
 		if ((bits & 8) && (kind == 1 || kind == 2 || kind == 4))
 			continue;
 		s = forged(&p, l->co_file_off, l->str_state_off, bits << l->str_kind_shift);
-		assert_string_equal(s.file, "[file name not readable]");
+		assert_string_equal(s.name, "[unreadable: code object not readable]");
 	}
 	parked_release(&p);
 }
