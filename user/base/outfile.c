@@ -405,11 +405,28 @@ void outfile_abandon(struct outfile *of)
 	outfile_free(of);
 }
 
+/* Whether a file can be made beside the goal: root passes every access(2), also where nobody can
+ * create (/proc). */
+static int try_tmp(const char *goal)
+{
+	struct outfile of = {.fd = -1};
+	int err = open_tmp(&of, goal);
+
+	if (err)
+		return err;
+	unlink(of.tmp);
+	free(of.tmp);
+	close(of.fd);
+	return 0;
+}
+
 int outfile_check(const char *path)
 {
 	struct goal goal;
 	int err = goal_resolve(path, &goal);
 
+	if (!err && goal.path && !goal.in_place)
+		err = try_tmp(goal.path);
 	free(goal.path);
 	return err ? complain(path, -err) : 0;
 }

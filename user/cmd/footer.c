@@ -6,6 +6,7 @@
 #include "user/cmd/footer.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <sys/resource.h>
 
 #include "user/base/log.h"
@@ -80,14 +81,29 @@ static double seconds(struct timeval tv)
 	return tv.tv_sec + tv.tv_usec / 1e6;
 }
 
+/* The most memory it had, from /proc/self/status: ru_maxrss is at least what the program before
+ * exec had. */
+static double peak_mb(void)
+{
+	FILE *in = fopen("/proc/self/status", "re");
+	char line[128];
+	long kb = 0;
+
+	while (in && fgets(line, sizeof(line), in))
+		if (sscanf(line, "VmHWM: %ld kB", &kb) == 1)
+			break;
+	if (in)
+		fclose(in);
+	return kb / 1024.0;
+}
+
 static void cost_line(const struct session_result *r)
 {
 	struct rusage use;
 
 	getrusage(RUSAGE_SELF, &use);
 	log_info("krait itself: %.3f s of CPU in %.1f s, %.1f MB of memory at most",
-		 seconds(use.ru_utime) + seconds(use.ru_stime), r->duration_ns / 1e9,
-		 use.ru_maxrss / 1024.0);
+		 seconds(use.ru_utime) + seconds(use.ru_stime), r->duration_ns / 1e9, peak_mb());
 }
 
 void footer_run(const struct session_result *r)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "user/base/log.h"
 #include "user/base/text.h"
@@ -84,8 +85,9 @@ static int list_pid(pid_t pid, void *arg)
 static int sum_up(const struct listing *l)
 {
 	if (l->forbidden_cnt)
-		log_warn("ps: %u processes may not be looked at: run krait as root to see all",
-			 l->forbidden_cnt);
+		log_warn("ps: %u process%s may not be looked at%s", l->forbidden_cnt,
+			 l->forbidden_cnt == 1 ? "" : "es",
+			 geteuid() ? ": run krait as root to see all" : "");
 	log_info("ps: %u Python processes can be profiled, %u can't", l->ready_cnt, l->refused_cnt);
 	if (l->ready_cnt + l->refused_cnt)
 		return KRAIT_EXIT_OK;
