@@ -212,15 +212,6 @@ static int no_python_status(const struct run *run)
 	return KRAIT_EXIT_NO_PYTHON;
 }
 
-/* Whether stdout carries a profile, so that the table has to stay away. */
-static bool stdout_is_taken(const struct outputs *outs)
-{
-	for (uint32_t i = 0; i < outs->cnt; i++)
-		if (strcmp(outs->v[i].path, "-") == 0)
-			return true;
-	return false;
-}
-
 static int write_all(struct run *run, bool show_table)
 {
 	struct profile_meta meta = meta_of(&run->head, run->result.duration_ns);
@@ -259,7 +250,7 @@ static int run_session(struct run *run)
 
 static int finish(struct run *run, const struct record_opts *opts)
 {
-	bool show_table = !opts->out.paths.cnt && !opts->out.quiet && !stdout_is_taken(&run->outs);
+	bool show_table = !opts->out.paths.cnt && !opts->out.quiet;
 	int status = KRAIT_EXIT_OK;
 
 	if (!run->result.python_cnt && !run->result.counters[KRAIT_CNT_SAMPLES])

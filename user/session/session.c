@@ -282,7 +282,6 @@ static int start(struct session *s)
 	uint64_t now;
 	int err;
 
-	s->result->start_unix_ns = clock_ns(CLOCK_REALTIME);
 	s->result->start_mono_ns = now = clock_ns(CLOCK_MONOTONIC);
 	s->drain_at_ns = now + DRAIN_NS;
 	s->epoch_at_ns = now + EPOCH_NS;

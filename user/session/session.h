@@ -44,7 +44,7 @@ struct session_refusal {
 #define SESSION_REFUSALS 16
 
 struct session_result {
-	uint64_t start_unix_ns, start_mono_ns, duration_ns;
+	uint64_t start_mono_ns, duration_ns;
 	uint64_t first_sample_ns; /* after the start; 0: there was none */
 	uint64_t counters[KRAIT_CNT_CNT];
 	uint64_t tick_total_ns,
