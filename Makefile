@@ -46,8 +46,8 @@ endif
 
 # ---- Flags ----
 
-PKGS := libbpf libelf zlib libprotobuf-c
-PKG_LIBS := $(or $(shell pkg-config --libs $(PKGS) 2>/dev/null),-lbpf -lelf -lz -lprotobuf-c)
+PKGS := libbpf libelf zlib libprotobuf-c jansson
+PKG_LIBS := $(or $(shell pkg-config --libs $(PKGS) 2>/dev/null),-lbpf -lelf -lz -lprotobuf-c -ljansson)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wshadow

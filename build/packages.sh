@@ -35,6 +35,7 @@ build  header:zlib.h                       zlib1g-dev            zlib-devel     
 build  header:protobuf-c/protobuf-c.h      libprotobuf-c-dev     protobuf-c-devel       protobuf-c  protobuf-c-dev
 build  command:protoc-c                    protobuf-c-compiler   protobuf-c-compiler    protobuf-c  protobuf-c-compiler
 build  header:uthash.h                     uthash-dev            uthash-devel           uthash      uthash-dev
+build  header:jansson.h                    libjansson-dev        jansson-devel          jansson     jansson-dev
 test   header:cmocka.h                     libcmocka-dev         libcmocka-devel        cmocka      cmocka-dev
 test   pytest                              python3-pytest        python3-pytest         python-pytest  py3-pytest
 test   pyheaders                           python3-dev           python3-devel          python      python3-dev

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* krait ps: every Python process that krait sees, and for each that it can't profile, why. */
+/*
+ * krait ps: every Python process that krait sees, and for each that it can't profile, why. Looks
+ * into /proc alone: no BPF.
+ */
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,11 +16,22 @@
 
 #define CMDLINE_BYTES 4096
 
-struct listing {
-	struct discover *discover;
-	unsigned int ready_cnt, refused_cnt, forbidden_cnt;
+struct ps_opts {
+	bool all, json;
+	struct cli_pids pids;
+	const char *comm;
 };
 
+struct listing {
+	const struct ps_opts *opts;
+	struct discover *discover;
+	unsigned int ready_cnt, refused_cnt, forbidden_cnt;
+	json_t *processes; /* --json; else NULL */
+};
+
+/* ---- What is said of a process ---- */
+
+/* The command line made safe, arguments joined by spaces; the comm where there is none. */
 static void add_cmdline(struct strbuf *line, const struct target *t)
 {
 	char raw[CMDLINE_BYTES];
@@ -35,29 +50,58 @@ static void add_cmdline(struct strbuf *line, const struct target *t)
 }
 
 /* "3.11.7", or what is known of it. */
-static void add_version(struct strbuf *line, uint32_t v)
+static void version_text(char *text, size_t size, uint32_t v)
 {
-	char text[24] = "?";
-
 	if (v && (v >> 8 & 0xff))
-		snprintf(text, sizeof(text), "%u.%u.%u", v >> 24, v >> 16 & 0xff, v >> 8 & 0xff);
+		snprintf(text, size, "%u.%u.%u", v >> 24, v >> 16 & 0xff, v >> 8 & 0xff);
 	else if (v)
-		snprintf(text, sizeof(text), "%u.%u", v >> 24, v >> 16 & 0xff);
-	strbuf_addf(line, "%-8s ", text);
+		snprintf(text, size, "%u.%u", v >> 24, v >> 16 & 0xff);
+	else
+		snprintf(text, size, "?");
 }
 
 static void print_target(const struct target *t)
 {
 	struct strbuf line = {};
+	char version[24];
 
-	strbuf_addf(&line, "%7d ", t->pid);
-	add_version(&line, t->py_version);
-	strbuf_addf(&line, "%7u  %-36s ", t->thread_cnt, t->state == TARGET_READY ? t->how : "-");
+	version_text(version, sizeof(version), t->py_version);
+	strbuf_addf(&line, "%7d %-8s %7u  %-36s ", t->pid, version, t->thread_cnt,
+		    t->state == TARGET_READY ? t->how : "-");
 	add_cmdline(&line, t);
 	puts(strbuf_text(&line));
 	if (t->state != TARGET_READY)
 		printf("        can't be profiled: %s\n", t->why);
 	strbuf_release(&line);
+}
+
+/* An object: {"pid", "version", "threads", "ready", "found_by", "why_not", "command"}; what does
+ * not apply is null. */
+static void append_target(json_t *processes, const struct target *t)
+{
+	bool is_ready = t->state == TARGET_READY;
+	struct strbuf command = {};
+	char version[24];
+
+	version_text(version, sizeof(version), t->py_version);
+	add_cmdline(&command, t);
+	json_array_append_new(
+		processes, json_pack("{s:i, s:s, s:i, s:b, s:s?, s:s?, s:s}", "pid", t->pid,
+				     "version", version, "threads", (int)t->thread_cnt, "ready",
+				     is_ready, "found_by", is_ready ? t->how : NULL, "why_not",
+				     is_ready ? NULL : t->why, "command", strbuf_text(&command)));
+	strbuf_release(&command);
+}
+
+/* ---- Which processes ---- */
+
+static bool is_asked_for(const struct ps_opts *opts, const struct target *t)
+{
+	bool is_named = !opts->pids.cnt;
+
+	for (uint32_t i = 0; i < opts->pids.cnt; i++)
+		is_named = is_named || opts->pids.pids[i] == t->pid;
+	return is_named && (!opts->comm || strncmp(opts->comm, t->comm, sizeof(t->comm) - 1) == 0);
 }
 
 static int list_pid(pid_t pid, void *arg)
@@ -68,7 +112,8 @@ static int list_pid(pid_t pid, void *arg)
 
 	if (err)
 		return err;
-	if (t.state == TARGET_NOT_PYTHON || t.state == TARGET_GONE || t.state == TARGET_KERNEL)
+	if (t.state == TARGET_NOT_PYTHON || t.state == TARGET_GONE || t.state == TARGET_KERNEL ||
+	    !is_asked_for(l->opts, &t))
 		return 0;
 	if (t.state == TARGET_FORBIDDEN) {
 		l->forbidden_cnt++;
@@ -78,45 +123,105 @@ static int list_pid(pid_t pid, void *arg)
 		l->ready_cnt++;
 	else
 		l->refused_cnt++;
-	print_target(&t);
+	if (l->processes)
+		append_target(l->processes, &t);
+	else
+		print_target(&t);
 	return 0;
 }
 
-static int sum_up(const struct listing *l)
+/* ---- The end ---- */
+
+static void sum_up(const struct listing *l)
 {
 	if (l->forbidden_cnt)
 		log_warn("ps: %u process%s may not be looked at%s", l->forbidden_cnt,
 			 l->forbidden_cnt == 1 ? "" : "es",
 			 geteuid() ? ": run krait as root to see all" : "");
-	log_info("ps: %u Python processes can be profiled, %u can't", l->ready_cnt, l->refused_cnt);
-	if (l->ready_cnt + l->refused_cnt)
-		return KRAIT_EXIT_OK;
-	return l->forbidden_cnt ? KRAIT_EXIT_DENIED : KRAIT_EXIT_NO_PYTHON;
+	log_info("ps: %u Python process%s can be profiled, %u can't", l->ready_cnt,
+		 l->ready_cnt == 1 ? "" : "es", l->refused_cnt);
 }
 
-static int ps(void *opts, struct cli_args *args)
+static int print_json(const struct listing *l)
 {
-	struct listing l = {.discover = discover_new()};
-	int err;
+	json_t *root = json_pack("{s:O, s:i}", "processes", l->processes, "not_readable",
+				 (int)l->forbidden_cnt);
+	int err = root ? json_dumpf(root, stdout, JSON_INDENT(2)) : -1;
 
-	(void)opts, (void)args;
-	if (!l.discover)
-		return KRAIT_EXIT_FAILED;
-	printf("%7s %-8s %7s  %-36s %s\n", "PID", "VERSION", "THREADS", "FOUND BY", "COMMAND");
-	err = discover_each_pid(list_pid, &l);
-	discover_free(l.discover);
-	if (err) {
-		log_error("ps: read /proc: %s", strerror(-err));
+	json_decref(root);
+	putchar('\n');
+	return err;
+}
+
+static int exit_status(const struct listing *l)
+{
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		log_error("ps: write to stdout: %s", strerror(errno));
 		return KRAIT_EXIT_FAILED;
 	}
-	return sum_up(&l);
+	if (l->ready_cnt + l->refused_cnt)
+		return KRAIT_EXIT_OK;
+	return l->forbidden_cnt && geteuid() ? KRAIT_EXIT_DENIED : KRAIT_EXIT_NO_PYTHON;
 }
+
+static int ps(void *o, struct cli_args *args)
+{
+	const struct ps_opts *opts = o;
+	struct listing l = {.opts = opts, .discover = discover_new()};
+	int err = -ENOMEM;
+
+	(void)args;
+	if (opts->json)
+		l.processes = json_array();
+	else
+		printf("%7s %-8s %7s  %-36s %s\n", "PID", "VERSION", "THREADS", "FOUND BY",
+		       "COMMAND");
+	if (l.discover && (l.processes || !opts->json))
+		err = discover_each_pid(list_pid, &l);
+	discover_free(l.discover);
+	if (err)
+		log_error("ps: read /proc: %s", strerror(-err));
+	else if (opts->json)
+		err = print_json(&l);
+	else
+		sum_up(&l);
+	json_decref(l.processes);
+	return err ? KRAIT_EXIT_FAILED : exit_status(&l);
+}
+
+#define FIELD(field) offsetof(struct ps_opts, field)
+
+static const struct cli_opt options[] = {
+	{.short_name = 'a',
+	 .long_name = "all",
+	 .type = CLI_FLAG,
+	 .offset = FIELD(all),
+	 .help = "every Python process on this host (the default)"},
+	{.short_name = 'p',
+	 .long_name = "pid",
+	 .type = CLI_PIDS,
+	 .offset = FIELD(pids),
+	 .metavar = "PID[,PID]",
+	 .help = "only these processes"},
+	{.long_name = "comm",
+	 .type = CLI_STRING,
+	 .offset = FIELD(comm),
+	 .metavar = "NAME",
+	 .help = "only processes of this name"},
+	{.long_name = "json",
+	 .type = CLI_FLAG,
+	 .offset = FIELD(json),
+	 .help = "as JSON: {\"processes\": [...], \"not_readable\": N}"},
+	{},
+};
 
 const struct cmd cmd_ps = {
 	.name = "ps",
 	.summary = "list the Python processes krait sees, and why some can't be profiled",
-	.usage = "",
+	.usage = "[TARGET] [--json]",
 	.details = "Columns: process, version, threads, how its runtime was found, command line.\n"
 		   "Exits with 0 if there is one, else with 3.\n",
+	.opts = options,
+	.opts_bytes = sizeof(struct ps_opts),
 	.run = ps,
 };
