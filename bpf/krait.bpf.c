@@ -309,17 +309,31 @@ static __always_inline enum krait_loss sample(struct scratch *s, struct task_str
 	return sample_send(s);
 }
 
+/* Puts the target's layout into the scratch, if it is not there from the last tick: layouts are
+ * added, never changed. */
+static __always_inline bool layout_load(struct scratch *s, const struct krait_proc *p)
+{
+	__u32 layout_idx = p->layout_idx;
+	struct krait_layout *layout;
+
+	if (s->layout_num == layout_idx + 1)
+		return true;
+	layout = bpf_map_lookup_elem(&layouts, &layout_idx);
+	if (!layout)
+		return false;
+	s->layout = *layout;
+	s->layout_num = layout_idx + 1;
+	return true;
+}
+
 /* Prepares the CPU's scratch for the target and takes the sample. */
 static __always_inline enum krait_loss target_tick(const struct krait_proc *p, __u32 pid,
 						   struct task_struct *task, __u64 now_ns)
 {
-	__u32 layout_idx = p->layout_idx;
-	struct krait_layout *layout = bpf_map_lookup_elem(&layouts, &layout_idx);
 	struct scratch *s = scratch_get();
 
-	if (!layout || !s)
+	if (!s || !layout_load(s, p))
 		return KRAIT_LOSS_LAYOUT_MISSING;
-	s->layout = *layout;
 	s->proc = *p;
 	s->pid = pid;
 	s->tid = task->pid;

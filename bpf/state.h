@@ -42,8 +42,10 @@ struct walk {
 	__u64 win_lo;	/* address of window[0]; win_bytes are valid */
 	__u64 chunk_lo; /* the data-stack chunk that the walk is in: [chunk_lo, chunk_hi) */
 	__u64 chunk_hi;
-	__u64 chunk_prev; /* the chunk below it, or 0 */
-	__u64 entry_from; /* to where the first entry frame must lead: see walk_entry */
+	__u64 chunk_prev;   /* the chunk below it, or 0 */
+	bool chunk_is_read; /* else chunk_hi is what any chunk has, and chunk_prev is not known yet
+			     */
+	__u64 entry_from;   /* to where the first entry frame must lead: see walk_entry */
 	__u32 win_bytes;
 	__u32 win_want;	 /* how much to read into the window next */
 	__u32 step_cnt;	 /* steps taken */
@@ -71,6 +73,7 @@ struct code_build {
 
 struct scratch {
 	struct krait_layout layout;
+	__u32 layout_num; /* its index + 1: the last tick on this CPU may have needed the same */
 	struct krait_proc proc;
 	__u32 pid, tid;
 	__u32 epoch;
@@ -136,6 +139,7 @@ static __always_inline void sent_add(struct sent_pair *pair, __u64 tag)
  * is no answer instead of a wrong one.
  */
 #define KNOWN_WAYS 4
+#define KNOWN_MULTIPLIER 0x9e3779b97f4a7c15ULL
 
 struct known {
 	__u64 check;
@@ -151,7 +155,7 @@ struct known_set {
 
 static __always_inline bool known_is(const struct known *k, __u64 key)
 {
-	return k->check == mix64(key ^ k->id) && k->id;
+	return k->check == (key ^ k->id * KNOWN_MULTIPLIER) && k->id;
 }
 
 /* The entry of the key; or the one to be overwritten with it: the first that no tick of this epoch
@@ -176,7 +180,7 @@ static __always_inline void known_set_id(struct known *k, __u64 key, __u64 id, _
 	if (!known_is(k, key) || k->id != id)
 		k->since_epoch = epoch;
 	k->id = id;
-	k->check = mix64(key ^ id);
+	k->check = key ^ id * KNOWN_MULTIPLIER;
 	k->epoch = epoch;
 	k->at_ns = now_ns;
 }

@@ -29,6 +29,10 @@
 /* The first read takes in some 30 frames for about 120 ns; a walk that leaves it is deep and reads
  * whole chunks. */
 #define WINDOW_FIRST_BYTES 4096
+/* A thread state's size at most (3.12: 488); _PyCFrames lie on C stacks otherwise. */
+#define ROOT_CFRAME_BYTES 1024
+/* No chunk is smaller: Python/pystate.c, DATA_STACK_CHUNK_SIZE. */
+#define CHUNK_MIN_BYTES 16384
 /* At worst every frame is a step of its own (heap frames), and a shim stands between any two. */
 #define STEPS_PER_FRAME 2
 
@@ -50,6 +54,7 @@ static __always_inline bool chunk_enter(struct walk *w, __u64 chunk)
 	w->chunk_prev = head[0];
 	w->chunk_lo = chunk;
 	w->chunk_hi = chunk + head[1];
+	w->chunk_is_read = true;
 	return true;
 }
 
@@ -58,14 +63,20 @@ static __always_inline bool chunk_has(const struct walk *w, __u64 frame)
 	return frame >= w->chunk_lo && frame < w->chunk_hi;
 }
 
-/* Whether the frame is in the current chunk or in the one below, which then becomes the current
- * one. */
+/*
+ * Whether the frame is in the current chunk or in the one below, which then becomes the current
+ * one. The chunk only says how far down may be read at once, so a wrong answer costs a read and is
+ * never a wrong frame.
+ */
 static __always_inline bool chunk_find(struct walk *w, __u64 frame)
 {
-	__u64 lo = w->chunk_lo, hi = w->chunk_hi, prev = w->chunk_prev;
+	__u64 lo, hi, prev;
 
 	if (chunk_has(w, frame))
 		return true;
+	if (!w->chunk_is_read && chunk_enter(w, w->chunk_lo) && chunk_has(w, frame))
+		return true;
+	lo = w->chunk_lo, hi = w->chunk_hi, prev = w->chunk_prev;
 	if (chunk_enter(w, prev) && chunk_has(w, frame))
 		return true;
 	w->chunk_lo = lo;
@@ -328,6 +339,10 @@ static __always_inline bool entry_expect(struct scratch *s)
 	if (!s->cframe_prev)
 		return true;
 	w->entry = ENTRY_UNPROVEN;
+	/* The first _PyCFrame is a part of the thread state, and its frame is NULL for ever:
+	 * Python/pystate.c. */
+	if (s->cframe_prev - s->tstate < ROOT_CFRAME_BYTES)
+		return true;
 	return platform_read_user(&w->entry_from, sizeof(w->entry_from),
 				  s->cframe_prev + s->layout.ts_cframe_frame_off) == 0;
 }
@@ -354,8 +369,10 @@ static __always_inline enum krait_loss walk_stack(struct scratch *s)
 	w->win_want = WINDOW_FIRST_BYTES;
 	if (!entry_expect(s))
 		return KRAIT_LOSS_THREAD_UNREADABLE;
-	if (s->layout.ts_chunk_off != KRAIT_NO_OFF)
-		chunk_enter(w, ts_word(s, s->layout.ts_chunk_off));
+	if (s->layout.ts_chunk_off != KRAIT_NO_OFF) {
+		w->chunk_lo = ts_word(s, s->layout.ts_chunk_off);
+		w->chunk_hi = w->chunk_lo + CHUNK_MIN_BYTES;
+	}
 	walk_from(s, s->frame);
 	if (walk_was_stale(w)) {
 		/* The call has not begun: what called it is what runs. */
