@@ -34,8 +34,34 @@ def one_py():
     """One CPython, for what does not depend on the version."""
     plain = [py for py in SUPPORTED if not py.root]
     if not plain:
-        pytest.skip("no CPython from 3.8 on")
+        pytest.skip("no CPython that krait supports")
     return ([py for py in plain if py.minor == (3, 11)] or plain)[-1]
+
+
+# What a CPython 3.5 shows of itself: user/discover/elf.c.
+OLD_PYTHON = """
+#include <stdio.h>
+#include <unistd.h>
+void *_PyThreadState_Current;
+const char version[] = "3.5.10";
+int main(void) { puts("ready"); fflush(stdout); return sleep(600) != 0; }
+"""
+
+
+@pytest.fixture(scope="module")
+def old_python(tmp_path_factory):
+    """(pid, version): a process that passes for a Python older than krait reads."""
+    folder = tmp_path_factory.mktemp("old")
+    (folder / "old.c").write_text(OLD_PYTHON)
+    compiler = os.environ.get("CC") or "cc"
+    command = [compiler, "-rdynamic", "-o", folder / "old-python", folder / "old.c"]
+    subprocess.run(command, check=True)
+    with subprocess.Popen(
+        [folder / "old-python"], stdout=subprocess.PIPE, env=kraitrun.ENV
+    ) as process:
+        assert process.stdout.readline() == b"ready\n"
+        yield process.pid, "3.5.10"
+        process.kill()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 import kraitrun
 
 sys.path.insert(0, os.path.join(kraitrun.TREE, "tests"))
@@ -17,6 +19,17 @@ EVERY = pythons.find()
 SUPPORTED = [py for py in EVERY if py.minor in pythons.WANTED]
 WORKLOADS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workloads")
 STOP_S = 20
+# Workloads that not every version can run, and the first that can.
+LEAST = {"coros": (3, 5), "pools": (3, 4)}
+
+
+def can_run(py, name):
+    return py.minor >= LEAST.get(name, (2, 7))
+
+
+def skip_unless_run(py, name):
+    if not can_run(py, name):
+        pytest.skip("%s.py needs Python %d.%d" % ((name,) + LEAST[name]))
 
 
 def script(py, name):

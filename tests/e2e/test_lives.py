@@ -41,6 +41,12 @@ class Lives:
         return self.workloads[name].pid
 
 
+def pool_pids(lives):
+    """multiprocessing's children."""
+    pools = lives.workloads.get("pools")
+    return [pools.facts["fork"], pools.facts["spawn"]] if pools else []
+
+
 def live_through(lives, output):
     """What happens while krait records."""
     w = lives.workloads
@@ -52,7 +58,7 @@ def live_through(lives, output):
             lives.second = w["execs"].hear("ready")
         lives.forked = w["forks"].hear("forked")
         busy = [lives.forked["late"], w["forks"].facts["early"]]
-        busy += [w["pools"].facts["fork"], w["pools"].facts["spawn"], lives.pid("names")]
+        busy += [lives.pid("names")] + pool_pids(lives)
         targets.wait_cpu(busy + ([lives.pid("execs")] if "execs" in w else []), CPU_S)
         lives.run = krait.stop()
 
@@ -63,7 +69,7 @@ def lives(py, tmp_path_factory):
     output = tmp_path_factory.mktemp("lives") / "run.folded"
     second = exec_argv(py)
     with contextlib.ExitStack() as started:
-        for name in ("names", "forks", "pools"):
+        for name in filter(lambda name: targets.can_run(py, name), ("names", "forks", "pools")):
             lives.workloads[name] = started.enter_context(targets.Workload(py, name))
         if second:
             execs = targets.Workload(py, "execs", *second)
@@ -106,12 +112,14 @@ def test_stack_of_a_forked_child_has_its_parents_callers(lives):
     assert {tuple(folded.names(s)[:3]) for s in stacks} == {("<module>", "fork", "child_late")}
 
 
-def test_multiprocessing_by_fork(lives):
+def test_multiprocessing_by_fork(py, lives):
+    targets.skip_unless_run(py, "pools")
     pid = lives.workloads["pools"].facts["fork"]
     assert_all_in(folded.of_pid(lives.stacks, pid), "work_fork", 20)
 
 
-def test_multiprocessing_by_spawn(lives):
+def test_multiprocessing_by_spawn(py, lives):
+    targets.skip_unless_run(py, "pools")
     pid = lives.workloads["pools"].facts["spawn"]
     assert_all_in(folded.of_pid(lives.stacks, pid), "work_spawn", 20)
 
@@ -134,7 +142,7 @@ def test_no_process_that_was_not_asked_for(lives):
     known = {workload.pid for workload in lives.workloads.values()}
     known |= {lives.workloads["forks"].facts["early"], lives.forked["late"]}
     known |= set(lives.forked["brief"])
-    known |= {lives.workloads["pools"].facts[kind] for kind in ("fork", "spawn")}
+    known |= set(pool_pids(lives))
     # multiprocessing's own helper process; it sleeps, but it is a child.
     others = [s for s in lives.stacks if s.pid not in known and "resource_tracker" not in s.cmdline]
     assert others == []
@@ -189,7 +197,7 @@ def test_odd_file_name(lives):
 
 def test_short_paths(lives):
     """Without --full-path, a path is a tail of the file's name."""
-    for name in ("forks", "pools"):
+    for name in lives.workloads.keys() & {"forks", "pools"}:
         script = targets.script(lives.workloads[name].py, name)
         files = {f.file for s in folded.having(lives.stacks, "<module>") for f in s.frames}
         short = [file for file in files if file.endswith("/" + name + ".py")]

@@ -16,7 +16,7 @@
 #include "user/discover/discover.h"
 
 #define PYTHONS_MAX 32
-#define MINOR_MIN 8 /* LAYOUT_MINOR_MIN */
+#define MINOR_MIN 7 /* LAYOUT_MINOR_MIN */
 
 struct python {
 	char name[64]; /* "3.11.7-pyenv" */
@@ -41,6 +41,11 @@ struct parked {
 	uint32_t frame_cnt, frame_cap;
 	struct target target;
 };
+
+/* threading.get_ident is as old as 3.3. */
+#define SCRIPT_GET_IDENT                                                                           \
+	"try: from threading import get_ident\n"                                                   \
+	"except ImportError: from thread import get_ident\n"
 
 /*
  * argv: the depth. Every second frame is nest(); those between them are what a stack can have:

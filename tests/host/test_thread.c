@@ -340,18 +340,19 @@ static void test_unreadable_links_are_losses(void **state)
 /* ---- Real threads ---- */
 
 /* The lines of frames are threads here: "0 <ident> x". */
-static const char many_threads[] = "import os, threading, time\n"
-				   "threading.stack_size(262144)\n"
-				   "ids = []\n"
-				   "def work():\n"
-				   "    ids.append(threading.get_ident()); os.read(0, 1)\n"
-				   "for i in range(300):\n"
-				   "    threading.Thread(target=work, daemon=True).start()\n"
-				   "while len(ids) < 300: time.sleep(0.005)\n"
-				   "text = '%x\\n' % threading.get_ident() + "
-				   "''.join('0\\t%x\\tx\\n' % i for i in ids) + '.\\n'\n"
-				   "os.write(1, text.encode())\n"
-				   "os.read(0, 1)\n";
+static const char many_threads[] =
+	"import os, threading, time\n" SCRIPT_GET_IDENT "threading.stack_size(262144)\n"
+	"ids = []\n"
+	"def work():\n"
+	"    ids.append(get_ident()); os.read(0, 1)\n"
+	"for i in range(300):\n"
+	"    t = threading.Thread(target=work)\n"
+	"    t.daemon = True\n"
+	"    t.start()\n"
+	"while len(ids) < 300: time.sleep(0.005)\n"
+	"text = '%x\\n' % get_ident() + ''.join('0\\t%x\\tx\\n' % i for i in ids) + '.\\n'\n"
+	"os.write(1, text.encode())\n"
+	"os.read(0, 1)\n";
 
 static void test_each_of_many_threads(const struct python *py)
 {
@@ -374,18 +375,33 @@ static void test_each_of_many_threads(const struct python *py)
 	parked_release(&p);
 }
 
-/* Subinterpreters that run nothing, made by the main thread; argv 0: that one parks, 1: another
- * one. */
+/*
+ * Subinterpreters that run nothing, made by the main thread; argv 0: that one parks, 1: another
+ * one. Before 3.8 there is no module for them, so they are made through the C API.
+ */
 static const char subinterpreters[] =
-	"import os, sys, threading\n"
-	"try: import _interpreters as subs\n"
-	"except ImportError: import _xxsubinterpreters as subs\n"
-	"kept = [subs.create() for i in range(3)]\n"
+	"import os, sys, threading\n" SCRIPT_GET_IDENT "def create():\n"
+	"    import ctypes\n"
+	"    api = ctypes.pythonapi\n"
+	"    make, get, swap = api.Py_NewInterpreter, api.PyThreadState_Get, "
+	"api.PyThreadState_Swap\n"
+	"    make.restype = get.restype = swap.restype = ctypes.c_void_p\n"
+	"    swap.argtypes = [ctypes.c_void_p]\n"
+	"    mine = get()\n"
+	"    made = make()\n"
+	"    swap(mine)\n"
+	"    return made\n"
+	"try: from _interpreters import create\n"
+	"except ImportError:\n"
+	"    try: from _xxsubinterpreters import create\n"
+	"    except ImportError: pass\n"
+	"kept = [create() for i in range(3)]\n"
 	"def park():\n"
-	"    lines, f = ['%x' % threading.get_ident()], sys._getframe()\n"
+	"    lines, f = ['%x' % get_ident()], sys._getframe()\n"
 	"    while f:\n"
 	"        name = getattr(f.f_code, 'co_qualname', f.f_code.co_name)\n"
-	"        line = 15 if f.f_code is park.__code__ else f.f_lineno\n"
+	"        first = f.f_code.co_firstlineno\n"
+	"        line = first + 11 if f.f_code is park.__code__ else f.f_lineno\n"
 	"        lines.append('%d\\t%s\\t%s' % (line, name, f.f_code.co_filename))\n"
 	"        f = f.f_back\n"
 	"    text = '\\n'.join(lines) + '\\n.\\n'\n"

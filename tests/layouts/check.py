@@ -34,7 +34,8 @@ def include_dir(py):
     """The folder of an interpreter's headers as the host sees it, or None."""
     run = subprocess.run(py.argv(["-c", ASK_INCLUDE]), capture_output=True, text=True, cwd="/")
     folder = py.root + run.stdout.strip()
-    return folder if os.path.isfile(os.path.join(folder, "internal", "pycore_pystate.h")) else None
+    internal = [os.path.join(folder, "internal", name) for name in ("pycore_pystate.h", "pystate.h")]
+    return folder if any(map(os.path.isfile, internal)) else None
 
 
 def check(folder, program):
@@ -52,7 +53,7 @@ def check(folder, program):
 def main(argv):
     folders = [os.path.abspath(folder) for folder in argv]
     for py in pythons.find():
-        if not (3, 8) <= py.minor <= (3, 15):
+        if py.minor not in pythons.WANTED:
             continue
         folder = include_dir(py)
         if folder:

@@ -9,7 +9,7 @@
  * per library.
  *
  * The version decides the structure. 3.13 and later describe themselves in the target's memory
- * (debug_offsets.h); 3.8 to 3.12 have a row in a table (layout.h), chosen by Py_Version (3.11 on)
+ * (debug_offsets.h); 3.7 to 3.12 have a row in a table (layout.h), chosen by Py_Version (3.11 on)
  * or by which symbols exist (before). Either way the layout is a claim made by a file or by a
  * process, and prove.h holds it against the running interpreter before a target is READY.
  *

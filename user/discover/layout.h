@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The structure of CPython, as data: one row per minor version that publishes no offsets of its own
- * (3.8 to 3.12). 3.13 and later: debug_offsets.h.
+ * (3.7 to 3.12). 3.13 and later: debug_offsets.h.
  *
  * Every number is what offsetof() says in that version's own headers for LP64; tests/layouts
  * compiles them again and compares. Debug, trace-refs and free-threaded builds differ: a layout is
@@ -14,9 +14,9 @@
 
 #include "bpf/abi.h"
 
-#define LAYOUT_MINOR_MIN 8
+#define LAYOUT_MINOR_MIN 7
 #define LAYOUT_MINOR_MAX 15
-#define LAYOUT_VERSIONS "3.8 to 3.15" /* the two above, for a person */
+#define LAYOUT_VERSIONS "3.7 to 3.15" /* the two above, for a person */
 
 /* What the walker is told, and what only discovery needs. */
 struct py_layout {

@@ -5,6 +5,7 @@ popped all the time, in the same memory, so that a walk which mixes two moments 
 edge that this file does not have. One statement a line: the test reads the call graph from here,
 and which lines a function's instructions have (0: none) from CPython.
 """
+import sys
 import types
 
 from harness import finish, ready, running
@@ -83,14 +84,16 @@ def b_gens(n):
         b_leaf(n)
 
 
-def b_outer(n):
-    yield from b_inner(n)
-
-
 def b_inner(n):
     b_leaf(n)
     yield n
     b_leaf(n)
+
+
+if sys.version_info >= (3, 3):
+    from families3 import b_outer
+else:
+    from families2 import b_outer
 
 
 def b_leaf(n):

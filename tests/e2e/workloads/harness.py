@@ -5,6 +5,7 @@ prints what it measured of itself as its last line. A minute is the safety net.
 
 Runs under every Python from 2.7 on, so no newer syntax here.
 """
+import ctypes
 import json
 import os
 import select
@@ -12,7 +13,45 @@ import sys
 import time
 
 DEADLINE = time.time() + 60
+CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID = 2, 3  # linux/time.h
+SYS_GETTID = 186 if os.uname()[4] == "x86_64" else 178  # asm/unistd_64.h, asm-generic/unistd.h
+PR_SET_NAME = 15  # linux/prctl.h
+libc = ctypes.CDLL(None)
 commands = []
+
+
+class Timespec(ctypes.Structure):
+    _fields_ = [("sec", ctypes.c_long), ("nsec", ctypes.c_long)]
+
+
+def libc_clock(clock):
+    """time.clock_gettime, which is as old as 3.3."""
+    spec = Timespec()
+    libc.clock_gettime(clock, ctypes.byref(spec))
+    return spec.sec + spec.nsec / 1e9
+
+
+read_clock = getattr(time, "clock_gettime", libc_clock)
+
+
+def thread_seconds():
+    """CPU time of this thread."""
+    return read_clock(CLOCK_THREAD_CPUTIME_ID)
+
+
+def process_seconds():
+    """CPU time of the process."""
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID)
+
+
+def native_id():
+    """The kernel's id of this thread: threading.get_native_id is as old as 3.8."""
+    return libc.syscall(SYS_GETTID)
+
+
+def set_name(name):
+    """Names this thread, to the kernel."""
+    libc.prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def say(word, **facts):

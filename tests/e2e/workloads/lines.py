@@ -262,27 +262,42 @@ def line_of_offsets(code):
         return lines
     starts = dict(dis.findlinestarts(code))
     line = code.co_firstlineno
-    for offset in range(0, len(code.co_code), 2):
+    for offset in range(len(code.co_code)):  # each byte: instructions of 2.7 start at odd ones too
         line = lines[offset] = starts.get(offset, line)
     return lines
+
+
+def instructions_of(code):
+    """(offset, name, argument's name or None): dis.get_instructions is as old as 3.4."""
+    if hasattr(dis, "get_instructions"):
+        for instruction in dis.get_instructions(code):
+            yield instruction.offset, instruction.opname, instruction.argval
+        return
+    bytecode = bytearray(code.co_code)
+    offset = 0
+    while offset < len(bytecode):
+        op = bytecode[offset]
+        arg = bytecode[offset + 1] | bytecode[offset + 2] << 8 if op >= dis.HAVE_ARGUMENT else 0
+        yield offset, dis.opname[op], code.co_names[arg] if op in dis.hasname else None
+        offset += 3 if op >= dis.HAVE_ARGUMENT else 1
 
 
 def describe(code):
     lines = line_of_offsets(code)
     calls = {}
     label = None
-    for instruction in dis.get_instructions(code):
-        if instruction.opname.startswith("LOAD_") and str(instruction.argval).startswith("R_"):
-            label = instruction.argval[2:]
-        elif label and "CALL" in instruction.opname:
-            calls.setdefault(label, set()).add(lines[instruction.offset])
-            if not instruction.opname.startswith("PRECALL"):
+    for offset, name, arg in instructions_of(code):
+        if name.startswith("LOAD_") and str(arg).startswith("R_"):
+            label = arg[2:]
+        elif label and "CALL" in name:
+            calls.setdefault(label, set()).add(lines[offset])
+            if not name.startswith("PRECALL"):
                 label = None
     return {
         "name": getattr(code, "co_qualname", code.co_name),
         "file": code.co_filename,
         "lines": sorted({line or 0 for line in lines.values()} | {code.co_firstlineno}),
-        "calls": {name: sorted(found) for name, found in calls.items()},
+        "calls": {call: sorted(found) for call, found in calls.items()},
     }
 
 

@@ -1,24 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Eight threads, each in a function of its own; half of them named through prctl(2)."""
-import ctypes
 import threading
 import time
 
-from harness import finish, ready, running
+from harness import finish, native_id, ready, running, set_name
 
-PR_SET_NAME = 15  # linux/prctl.h
-libc = ctypes.CDLL(None)
 STRETCH = range(3000)
 stop = False
 tids = {}
-started = threading.Barrier(9)
 
 
 def enter(index):
     if index % 2 == 0:
-        libc.prctl(PR_SET_NAME, b"prctl-%d" % index, 0, 0, 0)
-    tids[index] = threading.get_native_id()
-    started.wait()
+        set_name("prctl-%d" % index)
+    tids[index] = native_id()
 
 
 def work_0():
@@ -71,7 +66,8 @@ threads = [
 ]
 for thread in threads:
     thread.start()
-started.wait()
+while len(tids) < 8:
+    time.sleep(0.01)
 ready(tids=[tids[index] for index in range(8)])
 while running(wait=1):
     pass

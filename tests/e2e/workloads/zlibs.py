@@ -2,15 +2,15 @@
 """Two threads that compress big buffers: nearly all of their time without the GIL."""
 import random
 import threading
+import time
 import zlib
 
-from harness import finish, ready, running
+from harness import finish, native_id, ready, running
 
 dice = random.Random(1)
-words = [bytes(dice.randrange(97, 123) for _ in range(7)) for _ in range(500)]
+words = [bytes(bytearray(dice.randrange(97, 123) for _ in range(7))) for _ in range(500)]
 BUFFER = b" ".join(dice.choice(words) for _ in range(250000))
 stop = False
-warm = threading.Barrier(3)
 tids = []
 
 
@@ -19,8 +19,7 @@ def squeeze():
 
 
 def worker():
-    tids.append(threading.get_native_id())
-    warm.wait()
+    tids.append(native_id())
     while not stop:
         squeeze()  # line: worker
 
@@ -28,7 +27,8 @@ def worker():
 threads = [threading.Thread(target=worker) for _ in range(2)]
 for thread in threads:
     thread.start()
-warm.wait()
+while len(tids) < 2:
+    time.sleep(0.01)
 ready(tids=tids)
 while running(wait=1):
     pass
