@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 
-WANTED = [(3, minor) for minor in range(7, 16)]
+WANTED = [(3, minor) for minor in range(6, 16)]
 SID_PACKAGES = ["python3.15", "python3.14", "python3.13"]
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 INSTALL_TIMEOUT_S = 900

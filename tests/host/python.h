@@ -16,7 +16,7 @@
 #include "user/discover/discover.h"
 
 #define PYTHONS_MAX 32
-#define MINOR_MIN 7 /* LAYOUT_MINOR_MIN */
+#define MINOR_MIN 6 /* LAYOUT_MINOR_MIN */
 
 struct python {
 	char name[64]; /* "3.11.7-pyenv" */

@@ -34,8 +34,9 @@ def include_dir(py):
     """The folder of an interpreter's headers as the host sees it, or None."""
     run = subprocess.run(py.argv(["-c", ASK_INCLUDE]), capture_output=True, text=True, cwd="/")
     folder = py.root + run.stdout.strip()
-    internal = [os.path.join(folder, "internal", name) for name in ("pycore_pystate.h", "pystate.h")]
-    return folder if any(map(os.path.isfile, internal)) else None
+    # Before 3.7 nothing was internal.
+    names = ["internal/pycore_pystate.h", "internal/pystate.h"] if py.minor >= (3, 7) else ["pystate.h"]
+    return folder if any(os.path.isfile(os.path.join(folder, name)) for name in names) else None
 
 
 def check(folder, program):

@@ -18,7 +18,7 @@
 #include "internal/pycore_runtime.h"
 #elif PY_VERSION_HEX >= 0x03080000
 #include "internal/pycore_pystate.h"
-#else
+#elif PY_VERSION_HEX >= 0x03070000
 #include "internal/pystate.h"
 #endif
 #if PY_VERSION_HEX >= 0x030b0000
@@ -116,8 +116,10 @@ static const struct py_layout *find_layout(void)
 
 static void check_threads(const struct py_layout *l)
 {
+#if PY_VERSION_HEX >= 0x03070000
 	CHECK(interp_head_off, offsetof(_PyRuntimeState, interpreters.head));
 	CHECK(initialized_off, offsetof(_PyRuntimeState, initialized));
+#endif
 	CHECK(walk.interp_next_off, offsetof(PyInterpreterState, next));
 	CHECK(walk.ts_prev_off, offsetof(PyThreadState, prev));
 	CHECK(walk.ts_next_off, offsetof(PyThreadState, next));

@@ -29,10 +29,11 @@ enum { S_NULL, S_SYM, S_STR, S_RODATA, S_PYRUNTIME, S_NAMES, S_CNT };
 
 struct image {
 	Elf64_Ehdr eh;
-	Elf64_Phdr ph[2];
+	Elf64_Phdr ph[3];
 	Elf64_Sym sym[SYMS];
 	char str[160];
 	char rodata[32];
+	char code[32]; /* of the second symbol */
 	char names[64];
 	Elf64_Shdr sh[S_CNT];
 };
@@ -71,13 +72,17 @@ static void make_image(struct image *im, bool has_section, const char *const *sy
 	im->eh.e_ehsize = sizeof(im->eh);
 	im->eh.e_phoff = offsetof(struct image, ph);
 	im->eh.e_phentsize = sizeof(Elf64_Phdr);
-	im->eh.e_phnum = 2;
+	im->eh.e_phnum = 3;
 	im->eh.e_shoff = offsetof(struct image, sh);
 	im->eh.e_shentsize = sizeof(Elf64_Shdr);
 	im->eh.e_shnum = S_CNT;
 	im->eh.e_shstrndx = S_NAMES;
 	im->ph[0].p_type = PT_NOTE;
 	im->ph[1] = (Elf64_Phdr){.p_type = PT_LOAD, .p_offset = 0x1000, .p_vaddr = 0x401000};
+	im->ph[2] = (Elf64_Phdr){.p_type = PT_LOAD,
+				 .p_offset = offsetof(struct image, code),
+				 .p_vaddr = 0x500200,
+				 .p_filesz = sizeof(im->code)};
 	for (int i = 1; i < SYMS && symbols[i - 1]; i++)
 		im->sym[i] =
 			(Elf64_Sym){.st_name = add_name(im->str, sizeof(im->str), symbols[i - 1]),
@@ -172,6 +177,43 @@ static void test_versions_by_symbol(void **state)
 	assert_int_equal(info.kind, ELF_PYPY);
 	info = read_symbols_of(false, SYMBOLS("main", "PyCode_Type", "xx_PyRuntime"));
 	assert_int_equal(info.kind, ELF_NO_PYTHON);
+}
+
+/* 3.6 and older: interp_head by the code that loads it, else by its symbol, else not. */
+static void test_interp_head(void **state)
+{
+	const char *const symbols[] = {"_PyThreadState_Current",
+				       "PyInterpreterState_Head",
+				       "PyOS_FSPath",
+				       "PyCode_Type",
+				       NULL,
+				       NULL};
+	const char *with_symbol[6];
+	struct elf_info info;
+	struct image im;
+
+	(void)state;
+	memcpy(with_symbol, symbols, sizeof(symbols));
+	with_symbol[4] = "interp_head";
+	make_image(&im, false, with_symbol);
+	/* mov rax, [rip + 0x1000]; ret */
+	memcpy(im.code, "\x48\x8b\x05\x00\x10\x00\x00\xc3", 8);
+	info = read_bytes(&im, sizeof(im));
+	assert_int_equal(info.kind, ELF_OLD_CPYTHON);
+	assert_int_equal(info.major, 3);
+	assert_int_equal(info.minor, 6);
+	assert_int_equal(info.code_type_addr, 0x500400);
+#if defined(__x86_64__)
+	assert_int_equal(info.interp_head_addr, 0x500207 + 0x1000);
+#endif
+	im.code[0] = 0;
+	assert_int_equal(read_bytes(&im, sizeof(im)).interp_head_addr, 0x500500);
+	make_image(&im, false, symbols);
+	assert_int_equal(read_bytes(&im, sizeof(im)).interp_head_addr, 0);
+	/* The code would lie behind the segment's end. */
+	memcpy(im.code, "\x48\x8b\x05\x00\x10\x00\x00\xc3", 8);
+	im.ph[2].p_filesz = 4;
+	assert_int_equal(read_bytes(&im, sizeof(im)).interp_head_addr, 0);
 }
 
 /* A file that only uses a Python (an extension module) names _PyRuntime and does not define it. */
@@ -287,9 +329,13 @@ static void test_cache(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_found),	  cmocka_unit_test(test_versions_by_symbol),
-		cmocka_unit_test(test_no_python), cmocka_unit_test(test_truncated),
-		cmocka_unit_test(test_sparse),	  cmocka_unit_test(test_every_byte_wrong),
+		cmocka_unit_test(test_found),
+		cmocka_unit_test(test_versions_by_symbol),
+		cmocka_unit_test(test_interp_head),
+		cmocka_unit_test(test_no_python),
+		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_sparse),
+		cmocka_unit_test(test_every_byte_wrong),
 		cmocka_unit_test(test_cache),
 	};
 

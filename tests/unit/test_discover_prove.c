@@ -50,7 +50,8 @@ static void fake_init(struct fake *f)
 	f->args = (struct prove_args){.mem = &f->mem,
 				      .proc = &f->proc,
 				      .layout = layout_of_minor(11),
-				      .runtime_addr = RUNTIME,
+				      .interp_head_addr = RUNTIME + 40,
+				      .initialized_addr = RUNTIME + 16,
 				      .code_type_addr = CODE_TYPE};
 	put(f, RUNTIME + 16, 1); /* initialized */
 	put(f, RUNTIME + 40, INTERP);
@@ -172,6 +173,10 @@ static void test_broken(void **state)
 		put(&f, RUNTIME + 16, 0);
 		if (prove_it(&f) != PROOF_NOT_YET)
 			fail_msg("%s: held against a starting interpreter", breaks[i].what);
+		/* Where nothing says whether it is, it counts as initialised. */
+		f.args.initialized_addr = 0;
+		if (prove_it(&f) != breaks[i].want)
+			fail_msg("%s: not as wanted without the flag", breaks[i].what);
 		fake_release(&f);
 	}
 }

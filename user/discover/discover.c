@@ -4,14 +4,16 @@
  *
  * A process is a Python because a CPython runtime is mapped into it, whatever its program is
  * called: python3, uwsgi, a game that embeds one. So each file that is mapped with executable code
- * is asked (elf.h) for the symbol _PyRuntime or the section .PyRuntime. The answer is cached per
+ * is asked (elf.h) for the symbols of one and for the section .PyRuntime. The answer is cached per
  * file, so on a host whose processes share their libraries a look costs reading maps and one fstat
  * per library.
  *
  * The version decides the structure. 3.13 and later describe themselves in the target's memory
- * (debug_offsets.h); 3.7 to 3.12 have a row in a table (layout.h), chosen by Py_Version (3.11 on)
- * or by which symbols exist (before). Either way the layout is a claim made by a file or by a
- * process, and prove.h holds it against the running interpreter before a target is READY.
+ * (debug_offsets.h); 3.6 to 3.12 have a row in a table (layout.h), chosen by Py_Version (3.11 on)
+ * or by which symbols exist (before). 3.6 has no _PyRuntime, but a static variable instead, which
+ * the machine code of an exported function leads to (head_code.h). Either way the layout is a claim
+ * made by a file or by a process, and prove.h holds it against the running interpreter before a
+ * target is READY.
  *
  * The verdicts that are not final: STARTING (nothing initialised yet, or every attempt met a race)
  * and NOT_PYTHON (a program may load Python later) want another look; UNSUPPORTED and READY hold
@@ -196,19 +198,16 @@ static int find_layout(const struct look *l, const struct found *f, struct py_la
 	return 0;
 }
 
-static void judge_runtime(const struct look *l, const struct found *f)
+/* Holds the layout against the process. args: the addresses. */
+static void judge_layout(const struct look *l, const struct found *f,
+			 const struct py_layout *layout, struct prove_args args)
 {
 	struct target *out = l->out;
-	struct py_layout layout;
-	struct prove_args args;
 	const char *why;
 
-	if (find_layout(l, f, &layout))
-		return;
-	args = (struct prove_args){.mem = &l->mem,
-				   .proc = &l->proc,
-				   .layout = &layout,
-				   .runtime_addr = runtime_addr(f)};
+	args.mem = &l->mem;
+	args.proc = &l->proc;
+	args.layout = layout;
 	if (f->info->code_type_addr)
 		args.code_type_addr = f->info->code_type_addr + f->bias;
 	switch (prove(&args, &out->code_type_addr, &why)) {
@@ -221,13 +220,46 @@ static void judge_runtime(const struct look *l, const struct found *f)
 		break;
 	case PROOF_WRONG:
 		set_verdict(out, TARGET_UNSUPPORTED,
-			    "CPython 3.%u, but %s (a debug or patched build?)",
-			    pyversion_minor(out->py_version), why);
+			    "CPython %u.%u, but %s (a debug or patched build?)",
+			    pyversion_major(out->py_version), pyversion_minor(out->py_version),
+			    why);
 		break;
 	}
-	out->runtime_addr = runtime_addr(f);
-	out->interp_head_addr = runtime_addr(f) + layout.interp_head_off;
-	out->layout = layout.walk;
+	out->interp_head_addr = args.interp_head_addr;
+	out->layout = layout->walk;
+}
+
+static void judge_runtime(const struct look *l, const struct found *f)
+{
+	struct prove_args args = {};
+	struct py_layout layout;
+
+	if (find_layout(l, f, &layout))
+		return;
+	args.interp_head_addr = runtime_addr(f) + layout.interp_head_off;
+	args.initialized_addr = runtime_addr(f) + layout.initialized_off;
+	judge_layout(l, f, &layout, args);
+}
+
+/* A CPython from before _PyRuntime. */
+static void judge_old(const struct look *l, const struct found *f)
+{
+	const struct elf_info *info = f->info;
+	const struct py_layout *layout = NULL;
+
+	if (info->major == 3 && info->minor >= 0)
+		layout = layout_of_minor(info->minor);
+	if (!layout)
+		set_unsupported_version(l->out, info->major, info->minor);
+	else if (!info->interp_head_addr)
+		set_verdict(l->out, TARGET_UNSUPPORTED,
+			    "CPython %d.%d, but the code of its PyInterpreterState_Head does not "
+			    "tell where its interpreters are",
+			    info->major, info->minor);
+	else
+		judge_layout(
+			l, f, layout,
+			(struct prove_args){.interp_head_addr = info->interp_head_addr + f->bias});
 }
 
 /* ---- A module: is it a Python ---- */
@@ -243,7 +275,7 @@ static void judge_python(const struct look *l, const struct found *f)
 		judge_runtime(l, f);
 		break;
 	case ELF_OLD_CPYTHON:
-		set_unsupported_version(out, info->major, info->minor);
+		judge_old(l, f);
 		break;
 	case ELF_PYPY:
 		set_verdict(out, TARGET_UNSUPPORTED, "PyPy: krait reads CPython " LAYOUT_VERSIONS);
@@ -262,7 +294,7 @@ static void set_how(struct target *out, const struct elf_info *info, const struc
 	const char *what = "_PyRuntime";
 
 	if (info->kind == ELF_OLD_CPYTHON)
-		what = "_PyThreadState_Current";
+		what = info->interp_head_addr ? "interp_head" : "_PyThreadState_Current";
 	else if (info->kind == ELF_PYPY)
 		what = "pypy_execute_source";
 	else if (info->is_by_section)

@@ -29,9 +29,8 @@ enum target_state {
 struct target {
 	pid_t pid;
 	enum target_state state;
-	uint32_t py_version;   /* PY_VERSION_HEX; the micro part may be 0 where it is not known */
-	uint64_t runtime_addr; /* _PyRuntime in the target */
-	uint64_t interp_head_addr; /* &_PyRuntime.interpreters.head */
+	uint32_t py_version; /* PY_VERSION_HEX; the micro part may be 0 where it is not known */
+	uint64_t interp_head_addr; /* &_PyRuntime.interpreters.head, before 3.7 &interp_head */
 	uint64_t code_type_addr;   /* &PyCode_Type */
 	struct krait_layout layout;
 	uint32_t thread_cnt; /* OS threads */

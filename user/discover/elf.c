@@ -13,7 +13,11 @@
  *   PyIter_Send             3.10 and later
  *   Py_Version              3.11 and later, and holds PY_VERSION_HEX
  *   _PyThreadState_Current  2.x and 3.6 and older
+ *   PyOS_FSPath             3.6 and later
  *   PyString_Type           2.x
+ *   PyCapsule_New           2.7, and 3.1 and later
+ *   PyInterpreterState_Head every version
+ *   interp_head             2.x and 3.6 and older; a local symbol
  *   pypy_execute_source     PyPy (doc.pypy.org, "Embedding PyPy")
  */
 #include "user/discover/elf.h"
@@ -27,6 +31,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "user/discover/head_code.h"
 #include "user/discover/pyversion.h"
 
 #define NAMES_MAX_BYTES (256u << 10) /* of the section names */
@@ -51,7 +56,11 @@ enum sym {
 	SYM_GET_CODE,
 	SYM_ITER_SEND,
 	SYM_OLD_CURRENT,
+	SYM_FSPATH,
 	SYM_PY2_STRING,
+	SYM_CAPSULE,
+	SYM_HEAD_CODE,
+	SYM_INTERP_HEAD,
 	SYM_PYPY,
 	SYM_CNT,
 };
@@ -64,11 +73,16 @@ static const char *const sym_names[SYM_CNT] = {
 	[SYM_GET_CODE] = "PyFrame_GetCode",
 	[SYM_ITER_SEND] = "PyIter_Send",
 	[SYM_OLD_CURRENT] = "_PyThreadState_Current",
+	[SYM_FSPATH] = "PyOS_FSPath",
 	[SYM_PY2_STRING] = "PyString_Type",
+	[SYM_CAPSULE] = "PyCapsule_New",
+	[SYM_HEAD_CODE] = "PyInterpreterState_Head",
+	[SYM_INTERP_HEAD] = "interp_head",
 	[SYM_PYPY] = "pypy_execute_source",
 };
 
 struct file {
+	int fd;
 	Elf *elf;
 	bool is_foreign; /* not this machine's processor or word size */
 	Elf_Scn *dynsym, *symtab, *rodata;
@@ -138,7 +152,7 @@ static bool find_sections(struct file *f)
 static int sym_of_name(const char *name)
 {
 	/* All start so; most of a library's symbols do not. */
-	if (name[0] != 'P' && name[0] != '_' && name[0] != 'p')
+	if (name[0] != 'P' && name[0] != '_' && name[0] != 'p' && name[0] != 'i')
 		return -1;
 	for (int i = 0; i < SYM_CNT; i++) {
 		if (!strcmp(name, sym_names[i]))
@@ -207,9 +221,43 @@ static bool read_first_load(struct file *f, struct elf_info *out)
 	return false;
 }
 
-/* The minor version that the symbols tell, for a file that has _PyRuntime among them; else -1. */
+/* Reads what the file has for the memory at addr. False if it has not all of it. */
+static bool read_at_addr(const struct file *f, uint64_t addr, void *buf, size_t len)
+{
+	size_t cnt;
+	GElf_Phdr ph;
+
+	if (elf_getphdrnum(f->elf, &cnt))
+		return false;
+	for (size_t i = 0; i < cnt && i < PN_XNUM; i++) {
+		if (!gelf_getphdr(f->elf, i, &ph))
+			return false;
+		if (ph.p_type != PT_LOAD || addr < ph.p_vaddr || ph.p_filesz < len ||
+		    addr - ph.p_vaddr > ph.p_filesz - len)
+			continue;
+		return pread(f->fd, buf, len, (off_t)(ph.p_offset + (addr - ph.p_vaddr))) ==
+		       (ssize_t)len;
+	}
+	return false;
+}
+
+/* Where interp_head is, as the code says that uses it; 0 if it can't be told. */
+static uint64_t find_interp_head(const struct file *f)
+{
+	uint8_t code[HEAD_CODE_BYTES];
+
+	if (!f->syms[SYM_HEAD_CODE] || !read_at_addr(f, f->syms[SYM_HEAD_CODE], code, sizeof(code)))
+		return 0;
+	return head_code_addr(code, sizeof(code), f->syms[SYM_HEAD_CODE]);
+}
+
+/* The minor version that the symbols tell; -1 if they don't. */
 static int minor_by_symbols(const struct file *f)
 {
+	if (f->syms[SYM_OLD_CURRENT] && f->syms[SYM_PY2_STRING])
+		return f->syms[SYM_CAPSULE] ? 7 : -1;
+	if (f->syms[SYM_OLD_CURRENT])
+		return f->syms[SYM_FSPATH] ? 6 : -1;
 	if (!f->syms[SYM_RUNTIME] || f->syms[SYM_VERSION])
 		return -1; /* Py_Version tells exactly, in memory */
 	if (f->syms[SYM_ITER_SEND])
@@ -242,7 +290,12 @@ static void judge(const struct file *f, struct elf_info *out)
 		out->minor = minor_by_symbols(f);
 	} else if (f->syms[SYM_OLD_CURRENT]) {
 		out->kind = ELF_OLD_CPYTHON;
+		out->code_type_addr = f->syms[SYM_CODE_TYPE];
+		out->interp_head_addr = find_interp_head(f);
+		if (!out->interp_head_addr)
+			out->interp_head_addr = f->syms[SYM_INTERP_HEAD];
 		out->major = f->syms[SYM_PY2_STRING] ? 2 : 3;
+		out->minor = minor_by_symbols(f);
 	} else {
 		return;
 	}
@@ -263,14 +316,15 @@ static void read_file(struct file *f, bool want_symtab, struct elf_info *out)
 		return;
 	read_symbols(f, f->dynsym);
 	/* .symtab is large; only a file that is a Python or may hide one there is worth it. */
-	if (!f->syms[SYM_RUNTIME] && (want_symtab || f->pyruntime_addr))
+	if (!f->syms[SYM_RUNTIME] && !find_interp_head(f) &&
+	    (want_symtab || f->pyruntime_addr || f->syms[SYM_OLD_CURRENT]))
 		read_symbols(f, f->symtab);
 	judge(f, out);
 }
 
 int elf_read(int fd, bool want_symtab, struct elf_info *out)
 {
-	struct file f = {};
+	struct file f = {.fd = fd};
 
 	memset(out, 0, sizeof(*out));
 	out->major = out->minor = out->micro = -1;

@@ -15,7 +15,7 @@
 enum elf_kind {
 	ELF_NO_PYTHON,
 	ELF_RUNTIME,	 /* holds _PyRuntime: CPython 3.7 and later */
-	ELF_OLD_CPYTHON, /* 2.x, or 3.6 and older */
+	ELF_OLD_CPYTHON, /* 2.x, or 3.6 and older: it has no _PyRuntime */
 	ELF_PYPY,
 	ELF_FOREIGN, /* a Python for another processor or word size */
 };
@@ -28,7 +28,8 @@ struct elf_info {
 	/* Addresses as linked; 0: not there. */
 	uint64_t runtime_addr;
 	uint64_t code_type_addr;
-	uint64_t version_addr; /* Py_Version, an unsigned long; 3.11 and later */
+	uint64_t version_addr;	   /* Py_Version, an unsigned long; 3.11 and later */
+	uint64_t interp_head_addr; /* ELF_OLD_CPYTHON: the static interp_head, see head_code.h */
 	/* The first PT_LOAD, for the load bias. */
 	uint64_t load_addr;
 	uint64_t load_offset;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The offsets of CPython 3.7 to 3.12, LP64.
+ * The offsets of CPython 3.6 to 3.12, LP64.
  *
  * Source of each row: the headers of the release named in it, under Include/:
+ *   3.6   pystate.h, frameobject.h, code.h
  *   3.7   internal/pystate.h (_PyRuntimeState), pystate.h, frameobject.h, code.h
  *   3.8   internal/pycore_pystate.h (_PyRuntimeState, struct _is), cpython/pystate.h (struct _ts),
  *         frameobject.h, code.h
@@ -28,7 +29,7 @@
 	.str_compact_bytes = 56
 /* struct _ts: the list links come first since 3.4. */
 #define THREAD_LINKS .ts_prev_off = 0, .ts_next_off = 8, .ts_interp_off = 16
-/* PyCodeObject up to 3.7: code.h. */
+/* PyCodeObject of 3.6 and 3.7: code.h. */
 #define CODE_FIELDS_37                                                                             \
 	.co_first_line_off = 36, .co_file_off = 96, .co_name_off = 104, .co_lines_off = 112,       \
 	.co_qualname_off = KRAIT_NO_OFF, .co_bytecode_off = KRAIT_NO_OFF
@@ -47,6 +48,22 @@
 	.fr_owner_off = KRAIT_NO_OFF, .shim_owner = 255
 
 static const struct py_layout layouts[] = {
+	[6] = {.walk = {.interp_next_off = 0,
+			.interp_threads_off = 8,
+			THREAD_LINKS,
+			.ts_thread_id_off = 152,
+			.ts_read_bytes = 160,
+			HEAP_FRAMES,
+			.fr_first_off = 24,
+			.fr_instr_off = 120,
+			.fr_read_bytes = 100,
+			.instr_kind = KRAIT_INSTR_LASTI_BYTES,
+			CODE_FIELDS_37,
+			.co_read_bytes = 120,
+			.lines_kind = KRAIT_LINES_LNOTAB,
+			OBJECT_FIELDS,
+			STR_FIELDS_WSTR},
+	       .tp_name_off = 24},
 	[7] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
 			THREAD_LINKS,

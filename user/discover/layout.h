@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The structure of CPython, as data: one row per minor version that publishes no offsets of its own
- * (3.7 to 3.12). 3.13 and later: debug_offsets.h.
+ * (3.6 to 3.12). 3.13 and later: debug_offsets.h.
  *
  * Every number is what offsetof() says in that version's own headers for LP64; tests/layouts
  * compiles them again and compares. Debug, trace-refs and free-threaded builds differ: a layout is
@@ -14,15 +14,15 @@
 
 #include "bpf/abi.h"
 
-#define LAYOUT_MINOR_MIN 7
+#define LAYOUT_MINOR_MIN 6
 #define LAYOUT_MINOR_MAX 15
-#define LAYOUT_VERSIONS "3.7 to 3.15" /* the two above, for a person */
+#define LAYOUT_VERSIONS "3.6 to 3.15" /* the two above, for a person */
 
 /* What the walker is told, and what only discovery needs. */
 struct py_layout {
 	struct krait_layout walk;
-	uint32_t interp_head_off; /* _PyRuntimeState.interpreters.head */
-	uint32_t initialized_off; /* _PyRuntimeState.initialized, an int */
+	uint32_t interp_head_off; /* _PyRuntimeState.interpreters.head; not before 3.7 */
+	uint32_t initialized_off; /* _PyRuntimeState.initialized, an int; not before 3.7 */
 	uint16_t tp_name_off;	  /* PyTypeObject.tp_name */
 };
 

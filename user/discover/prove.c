@@ -174,7 +174,7 @@ static enum verdict walk_interps(struct attempt *a)
 	uint64_t interp;
 	bool is_empty = true;
 
-	if (memory_read_u64(args->mem, args->runtime_addr + args->layout->interp_head_off, &interp))
+	if (memory_read_u64(args->mem, args->interp_head_addr, &interp))
 		return RACE; /* the address space is gone */
 	for (int i = 0; i < INTERPS_MAX && interp; i++) {
 		enum verdict v = is_pointer(interp) ? walk_threads(a, interp) : BROKEN;
@@ -232,9 +232,9 @@ static bool is_initialised(const struct prove_args *args)
 {
 	int32_t flag;
 
-	return !memory_read(args->mem, args->runtime_addr + args->layout->initialized_off, &flag,
-			    sizeof(flag)) &&
-	       flag == 1;
+	if (!args->initialized_addr)
+		return true;
+	return !memory_read(args->mem, args->initialized_addr, &flag, sizeof(flag)) && flag == 1;
 }
 
 enum proof prove(const struct prove_args *args, uint64_t *code_type_addr, const char **why)

@@ -25,8 +25,10 @@ struct prove_args {
 	const struct memory *mem;
 	const struct procfs *proc;
 	const struct py_layout *layout;
-	uint64_t runtime_addr;
-	uint64_t code_type_addr; /* 0: not known, learn it */
+	uint64_t interp_head_addr; /* of the pointer to the first interpreter */
+	uint64_t initialized_addr; /* of the runtime's flag; 0: it has none that could be found, and
+				      counts as initialised */
+	uint64_t code_type_addr;   /* 0: not known, learn it */
 };
 
 /*
