@@ -162,17 +162,22 @@ static __always_inline void platform_count(__u32 counter, __u64 n)
 		c[counter] += n;
 }
 
+static __always_inline long ring_put(void *record, __u32 n, __u64 flags)
+{
+	long err = bpf_ringbuf_output(&ring, record, n, flags);
+
+	if (!err)
+		platform_count(KRAIT_CNT_RING_BYTES, n);
+	return err;
+}
+
 /* Records wait for user space's timer unless they are urgent or many: a wake-up costs more than the
  * record. */
 static __always_inline long platform_send(void *record, __u32 n, bool wake)
 {
 	bool many = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= wake_bytes;
-	long err = bpf_ringbuf_output(&ring, record, n,
-				      wake || many ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 
-	if (!err)
-		platform_count(KRAIT_CNT_RING_BYTES, n);
-	return err;
+	return ring_put(record, n, wake || many ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
 /* ---- The tick ---- */
@@ -279,7 +284,9 @@ static __always_inline enum krait_loss sample_send(struct scratch *s)
 		.weight = 1,
 	};
 
-	if (platform_send(&rec, sizeof(rec), false) != 0)
+	/* No look at how full the ring is: a timer's worth of samples at the highest rate is a
+	 * quarter of it. */
+	if (ring_put(&rec, sizeof(rec), BPF_RB_NO_WAKEUP) != 0)
 		return KRAIT_LOSS_RING_FULL;
 	platform_count(KRAIT_CNT_SAMPLES, 1);
 	if (s->walk.flags & KRAIT_STACK_TRUNCATED)
