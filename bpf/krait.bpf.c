@@ -334,7 +334,7 @@ static __always_inline bool layout_load(struct scratch *s, const struct krait_pr
 }
 
 /* Prepares the CPU's scratch for the target and takes the sample. */
-static __always_inline enum krait_loss target_tick(const struct krait_proc *p, __u32 pid,
+static __always_inline enum krait_loss target_tick(const struct krait_proc *p, __u64 pid_tgid,
 						   struct task_struct *task, __u64 now_ns)
 {
 	struct scratch *s = scratch_get();
@@ -342,8 +342,8 @@ static __always_inline enum krait_loss target_tick(const struct krait_proc *p, _
 	if (!s || !layout_load(s, p))
 		return KRAIT_LOSS_LAYOUT_MISSING;
 	s->proc = *p;
-	s->pid = pid;
-	s->tid = task->pid;
+	s->pid = pid_tgid >> 32;
+	s->tid = pid_tgid;
 	s->epoch = epoch;
 	s->now_ns = now_ns;
 	s->key = thread_key_of(task);
@@ -354,12 +354,15 @@ SEC("perf_event")
 int krait_tick(struct bpf_perf_event_data *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct krait_proc *p = proc_of_tick(pid, task);
+	/* Each field of the task is read once: the verifier takes a millisecond to check an access.
+	 */
+	__u64 mm = (__u64)task->mm, pid_tgid = bpf_get_current_pid_tgid();
+	__u32 pid = pid_tgid >> 32;
+	struct krait_proc *p = mm ? proc_of_tick(pid, mm) : NULL;
 	enum krait_loss loss = KRAIT_LOSS_NONE;
 	__u64 now_ns;
 
-	if (!p || !task->mm) {
+	if (!p) {
 		platform_count(KRAIT_CNT_OTHER_TICKS, 1);
 		return 0;
 	}
@@ -377,7 +380,7 @@ int krait_tick(struct bpf_perf_event_data *ctx)
 	else if (p->state == KRAIT_PROC_UNSUPPORTED)
 		loss = KRAIT_LOSS_UNSUPPORTED;
 	else
-		loss = target_tick(p, pid, task, now_ns);
+		loss = target_tick(p, pid_tgid, task, now_ns);
 	if (loss)
 		platform_count(loss, 1);
 	return 0;

@@ -95,10 +95,9 @@ static __always_inline void proc_ask(struct krait_proc *p, __u32 pid, __u64 now_
 
 /* The entry of the process that the tick hit, about its present address space; NULL if it is none
  * of ours. */
-static __always_inline struct krait_proc *proc_of_tick(__u32 pid, const struct task_struct *task)
+static __always_inline struct krait_proc *proc_of_tick(__u32 pid, __u64 mm)
 {
 	struct krait_proc *p = bpf_map_lookup_elem(&procs, &pid);
-	__u64 mm = (__u64)task->mm;
 
 	if (!p)
 		return ask_unknown && mm ? proc_add(pid, mm) : NULL;
@@ -110,20 +109,22 @@ static __always_inline struct krait_proc *proc_of_tick(__u32 pid, const struct t
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(krait_fork, struct task_struct *parent, struct task_struct *child)
 {
-	__u32 parent_pid = parent->tgid, pid = child->tgid;
+	__u32 parent_pid = bpf_get_current_pid_tgid() >> 32, pid = child->tgid;
+	__u64 mm;
 	struct krait_proc *p, copy;
 
-	if (child->pid != child->tgid || !follow_children)
+	if (!follow_children || (__u32)child->pid != pid)
 		return 0;
 	p = bpf_map_lookup_elem(&procs, &parent_pid);
 	if (!p || (ask_unknown && !proc_is_python(p)))
 		return 0;
 	copy = *p;
+	mm = (__u64)child->mm;
 	if (proc_is_python(p) && p->mm == (__u64)parent->mm) {
-		copy.mm = (__u64)child->mm;
+		copy.mm = mm;
 		copy.seed = new_seed(pid);
 	} else {
-		proc_reset(&copy, pid, (__u64)child->mm);
+		proc_reset(&copy, pid, mm);
 	}
 	if (bpf_map_update_elem(&procs, &pid, &copy, BPF_ANY) != 0)
 		platform_count(KRAIT_CNT_PROCS_FULL, 1);
@@ -136,7 +137,7 @@ int BPF_PROG(krait_fork, struct task_struct *parent, struct task_struct *child)
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(krait_exec, struct task_struct *task)
 {
-	__u32 pid = task->tgid;
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct krait_proc *p = bpf_map_lookup_elem(&procs, &pid);
 	bool was_python;
 
@@ -152,7 +153,7 @@ int BPF_PROG(krait_exec, struct task_struct *task)
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(krait_exit, struct task_struct *task)
 {
-	__u32 pid = task->tgid;
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct krait_proc *p;
 
 	/* The tracepoint speaks of each thread; the process ends with its last one, not with its

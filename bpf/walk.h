@@ -24,7 +24,7 @@
  * verifier walks through every frame of a step and every call in the loops, so both are kept short:
  * the load would take 200 ms otherwise.
  */
-#define STEP_FRAMES 8
+#define STEP_FRAMES 4
 #define STEPS_CALLS 64
 /* The first read takes in some 30 frames for about 120 ns; a walk that leaves it is deep and reads
  * whole chunks. */
