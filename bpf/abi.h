@@ -37,6 +37,8 @@
 #define KRAIT_COMM_BYTES 16   /* TASK_COMM_LEN, include/linux/sched.h */
 #define KRAIT_LAYOUTS 64      /* distinct interpreter layouts alive at once */
 #define KRAIT_NO_OFF 0xffff   /* an offset that this version does not have */
+#define KRAIT_STR_BYTES                                                                            \
+	0xff /* names are byte strings (2.7), whose text starts at str_ascii_bytes */
 
 /* ---- Records ---- */
 
@@ -84,15 +86,18 @@ struct krait_str {
 	__u32 bytes; /* copied; a multiple of width */
 	__u8 width;  /* 1, 2 or 4 bytes a character (PyUnicode_KIND); 0: no string could be read */
 	__u8 is_ascii;
-	__u8 is_cut; /* the target's string is longer than what was copied */
-	__u8 pad;
+	__u8 is_cut;   /* the target's string is longer than what was copied */
+	__u8 is_bytes; /* 2.7: of no encoding, by custom UTF-8; width is 1 */
 };
 
 /* How a code object's line table is to be read. */
 enum krait_lines_kind {
-	KRAIT_LINES_LNOTAB = 1, /* up to 3.9: co_lnotab, Objects/lnotab_notes.txt */
+	KRAIT_LINES_LNOTAB = 1, /* 3.6 to 3.9: co_lnotab, Objects/lnotab_notes.txt */
 	KRAIT_LINES_PEP626 = 2, /* 3.10: co_linetable, Objects/lnotab_notes.txt of 3.10 */
 	KRAIT_LINES_PEP657 = 3, /* 3.11 and later: Objects/locations.md */
+	/* Up to 3.5: line deltas have no sign, and instructions lie at any byte: code units are
+	 * bytes. */
+	KRAIT_LINES_LNOTAB_UNSIGNED = 4,
 };
 
 /*
@@ -118,8 +123,8 @@ struct krait_code_rec {
 
 struct krait_frame {
 	__u64 code_id; /* in the BPF program's scratch: the code object's address */
-	__s32 unit; /* index of the executing instruction in 2-byte code units; -1: before the first
-		     */
+	__s32 unit; /* index of the executing instruction in code units (of 2 bytes; up to 3.5, of
+		       one); -1: before the first */
 	__u32 mark; /* 0, or the enum krait_loss that says why this frame could not be read */
 };
 
@@ -163,6 +168,7 @@ struct krait_sample_rec {
 	X(RUNTIME_UNREADABLE, 1, "because the interpreter's state was not readable")               \
 	X(THREAD_UNREADABLE, 1, "because the thread's state was not readable")                     \
 	X(THREAD_SEARCH, 1, "while a long thread list was being searched")                         \
+	X(THREAD_UNPROVEN, 1, "in a forked CPython 2.7, on a thread not yet seen with the GIL")    \
 	X(RING_FULL, 1, "because the ring buffer was full")                                        \
 	X(STACK_NOT_SENT, 1, "because the ring buffer had no room for the stack")
 
@@ -207,8 +213,8 @@ enum krait_counter {
 
 /* Where a frame keeps its place in the code: what the value at fr_instr_off is. */
 enum krait_instr_kind {
-	KRAIT_INSTR_LASTI_BYTES = 1, /* up to 3.9: int, in bytes */
-	KRAIT_INSTR_LASTI_UNITS = 2, /* 3.10: int, in code units */
+	KRAIT_INSTR_LASTI_BYTES = 1, /* 3.6 to 3.9: int, in bytes, two of which are a code unit */
+	KRAIT_INSTR_LASTI_UNITS = 2, /* 3.10, and up to 3.5, whose unit is a byte: in code units */
 	KRAIT_INSTR_PTR = 3,	     /* 3.11 and later: a pointer into the code */
 };
 
@@ -220,7 +226,8 @@ struct krait_layout {
 	__u32 interp_next_off;	  /* PyInterpreterState.next */
 	__u32 interp_threads_off; /* PyInterpreterState.threads.head (tstate_head up to 3.10) */
 	__u16 ts_read_bytes;	  /* reading so much of a PyThreadState takes in every ts_ field */
-	__u16 ts_prev_off;
+	__u16 ts_prev_off; /* or KRAIT_NO_OFF (2.7), and then a state is searched for at every tick
+			    */
 	__u16 ts_next_off;
 	__u16 ts_interp_off;
 	__u16 ts_thread_id_off;
@@ -257,7 +264,8 @@ struct krait_layout {
 			      none */
 	__u8 fr_entry_min; /* ... the outermost frame of a C call of the interpreter, from this
 			      value up */
-	__u8 str_kind_shift; /* of PyUnicode_KIND in the word at str_state_off */
+	__u8 str_kind_shift; /* of PyUnicode_KIND in the word at str_state_off; or KRAIT_STR_BYTES
+			      */
 	__u8 pad;
 };
 
@@ -283,6 +291,8 @@ struct krait_proc {
 	__u64 look_at_ns;	/* UNKNOWN, IGNORED: not to ask user space before */
 	__u64 interp_head_addr; /* READY: &_PyRuntime.interpreters.head */
 	__u64 code_type_addr;	/* READY: &PyCode_Type */
+	__u64 current_addr;	/* READY: where the state that holds the GIL is, if a fork leaves
+				   states of threads that are no more (2.7); else 0 */
 	__u32 look_again_ms;	/* how long to wait after the next question; doubles */
 	__u16 state;		/* enum krait_proc_state */
 	__u16 layout_idx;	/* READY: into the layout map */
@@ -296,6 +306,6 @@ _Static_assert(sizeof(struct krait_frame) == 16, "abi: frame");
 _Static_assert(sizeof(struct krait_stack_rec) == 24, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
 _Static_assert(sizeof(struct krait_layout) == 76, "abi: layout");
-_Static_assert(sizeof(struct krait_proc) == 48, "abi: proc");
+_Static_assert(sizeof(struct krait_proc) == 56, "abi: proc");
 
 #endif /* KRAIT_ABI_H */

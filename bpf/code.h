@@ -87,6 +87,9 @@ KRAIT_GLOBAL int str_print(__u64 addr)
 	    platform_read_user(words, 2 * sizeof(*words), start) != 0)
 		return 0;
 	h = mix64(s->print ^ addr ^ words[0] << 48 ^ words[1]);
+	/* A byte string's text starts in the middle of words[2]: stringobject.h, ob_sval at 36. */
+	if (s->layout.str_kind_shift == KRAIT_STR_BYTES)
+		h = mix64(h ^ words[2] >> 32);
 	/* Text bytes from words[3] on, if each character took one; of wider ones less is taken in
 	 * than could be. */
 	left = words[0] < sizeof(words) ? words[0] : sizeof(words);
@@ -105,17 +108,22 @@ KRAIT_GLOBAL int str_print(__u64 addr)
  * bytes. 0 if it can't be read. */
 static __always_inline __u64 lines_print(const struct scratch *s, __u64 *lines_bytes)
 {
-	/* ob_size, ob_shash and the first 16 bytes of ob_sval; no bytes object takes less memory.
-	 * bytesobject.h. */
+	/* ob_size, ob_shash and the first 16 bytes of ob_sval: bytesobject.h. */
 	__u64 words[4] = {};
 	__u64 lines = code_word(s, s->layout.co_lines_off);
 
-	if (platform_read_user(words, sizeof(words), lines + s->layout.bytes_size_off) != 0)
+	__u64 start = lines + s->layout.bytes_size_off, has;
+
+	/* At the end of its memory the shortest may be all that is there. */
+	if (platform_read_user(words, sizeof(words), start) != 0 &&
+	    platform_read_user(words, 3 * sizeof(*words), start) != 0)
 		return 0;
 	*lines_bytes = words[0];
-	if (words[0] < 8)
-		words[2] &= (1ULL << (8 * words[0])) - 1;
-	if (words[0] < 16)
+	/* 2.7's bytes start after an int in words[2]: what of the words is the object's own. */
+	has = words[0] + (s->layout.bytes_data_off - s->layout.bytes_size_off - 16);
+	if (has < 8)
+		words[2] &= (1ULL << (8 * has)) - 1;
+	if (has < 16)
 		words[3] = 0;
 	return mix64(lines ^ words[0] << 48 ^ mix64(words[2] ^ mix64(words[3]))) | 1;
 }
@@ -138,6 +146,10 @@ static __always_inline __u64 code_fingerprint(struct scratch *s, __u64 addr, __u
 	return mix64(s->print) | 1;
 }
 
+/* PyASCIIObject.state, from the kind on, as it would be for a byte string: 1 byte a character,
+ * compact. */
+#define STR_STATE_BYTES (1 | 8)
+
 /* The strs of a code object, in the order of their text in a CODE record. */
 enum code_str {
 	CODE_STR_NAME,
@@ -148,7 +160,7 @@ enum code_str {
 /*
  * Copies a str's text to s->build.text + at, cut if need be, and describes it in the record.
  * Returns the bytes copied. PyUnicodeObject: Include/cpython/unicodeobject.h; only compact strings
- * are read (names always are).
+ * are read (names always are). PyStringObject: Include/stringobject.h of 2.7.
  */
 KRAIT_GLOBAL int code_add_str(__u32 which, __u64 addr, __u32 at)
 {
@@ -169,6 +181,10 @@ KRAIT_GLOBAL int code_add_str(__u32 which, __u64 addr, __u32 at)
 	    platform_read_user(&state, sizeof(state), addr + s->layout.str_state_off) != 0)
 		return 0;
 	state >>= s->layout.str_kind_shift & 15;
+	if (s->layout.str_kind_shift == KRAIT_STR_BYTES) {
+		str->is_bytes = 1;
+		state = STR_STATE_BYTES;
+	}
 	width = state & 7;
 	if ((width != 1 && width != 2 && width != 4) || !(state & 8))
 		return 0;

@@ -21,6 +21,10 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+#define PF_FORKNOEXEC                                                                              \
+	0x00000040 /* include/linux/sched.h: forked, and has not called exec since                 \
+		    */
+
 /* ---- What user space sets before the load ---- */
 
 KRAIT_CONFIG __u32 max_depth = KRAIT_MAX_DEPTH_DEFAULT;
@@ -333,6 +337,14 @@ static __always_inline bool layout_load(struct scratch *s, const struct krait_pr
 	return true;
 }
 
+/* Whether thread states may be left in the process from before a fork, one of which could pass for
+ * this thread's. The main thread is the one that called fork. */
+static __always_inline bool needs_own_state(const struct krait_proc *p, struct task_struct *task)
+{
+	return p->current_addr && task->pid != task->tgid &&
+	       task->group_leader->flags & PF_FORKNOEXEC;
+}
+
 /* Prepares the CPU's scratch for the target and takes the sample. */
 static __always_inline enum krait_loss target_tick(const struct krait_proc *p, __u64 pid_tgid,
 						   struct task_struct *task, __u64 now_ns)
@@ -347,6 +359,7 @@ static __always_inline enum krait_loss target_tick(const struct krait_proc *p, _
 	s->epoch = epoch;
 	s->now_ns = now_ns;
 	s->key = thread_key_of(task);
+	s->needs_own = needs_own_state(p, task);
 	return sample(s, task);
 }
 

@@ -82,7 +82,8 @@ struct scratch {
 	 * again at the next tick. */
 	__u32 is_unsettled;
 	__u64 stack_id;
-	__u64 print; /* a code object's fingerprint in the making */
+	__u64 print;	 /* a code object's fingerprint in the making */
+	__u32 needs_own; /* a state counts only once it is proven to be the thread's: ts_is_own */
 	struct thread_key key;
 	__u64 tstate;	   /* the thread state in ts: found, or where the search is */
 	__u64 frame;	   /* its innermost frame */
@@ -105,6 +106,7 @@ struct thread_memo {
 	__u64 tstate;	    /* 0: none was found */
 	__u64 search_at_ns; /* none was found: not to search before */
 	__u64 cursor;	    /* a long search goes on here; 0: at the head */
+	__u64 own_tstate;   /* was seen with the GIL in this thread's hands */
 	__u32 search_again_ms;
 	__u32 comm_epoch; /* when comm was last compared */
 	char comm[KRAIT_COMM_BYTES];

@@ -11,6 +11,10 @@
  * A thread without a state (a BLAS worker) is remembered too, for a while, with a doubling pause. A
  * list longer than SEARCH_STEPS goes on at the thread's next tick. An interpreter may have no
  * states at all (concurrent.interpreters.create() makes such), so an empty list ends nothing.
+ *
+ * 2.7's states have no link back, so nothing tells in one step whether one is still in the list:
+ * there neither the kept state nor the place where a search stopped is trusted, and the list is
+ * searched from its head at every tick.
  */
 #ifndef KRAIT_THREAD_H
 #define KRAIT_THREAD_H
@@ -20,6 +24,7 @@
 /* Thread states looked at in one tick: about 10 us at worst. In calls of a few, since the verifier
  * walks through each. */
 #define SEARCH_STEPS 128
+#define SEARCH_STEPS_NO_PREV 1024 /* where the next tick can't go on: all in one, some 80 us */
 #define SEARCH_CALL_STEPS 4
 /* A _PyCFrame: up to 24 bytes (3.11), read with what follows it on the C stack. */
 #define CFRAME_WORDS 4
@@ -53,14 +58,17 @@ static __always_inline bool ts_matches(const struct scratch *s)
 	return ts_word(s, s->layout.ts_native_id_off) == s->key.native_id;
 }
 
-/* Whether the thread state in s->ts, at address tstate, is in its interpreter's list. */
+/* Whether the thread state in s->ts, at address tstate, is known to be in its interpreter's list.
+ */
 static __always_inline bool ts_is_listed(const struct scratch *s, __u64 tstate)
 {
-	__u64 prev = ts_word(s, s->layout.ts_prev_off);
-	__u64 back = 0;
-	__u64 link = prev ? prev + s->layout.ts_next_off
-			  : ts_word(s, s->layout.ts_interp_off) + s->layout.interp_threads_off;
+	__u64 prev, link, back = 0;
 
+	if (s->layout.ts_prev_off == KRAIT_NO_OFF)
+		return false;
+	prev = ts_word(s, s->layout.ts_prev_off);
+	link = prev ? prev + s->layout.ts_next_off
+		    : ts_word(s, s->layout.ts_interp_off) + s->layout.interp_threads_off;
 	return platform_read_user(&back, sizeof(back), link) == 0 && back == tstate;
 }
 
@@ -81,6 +89,26 @@ static __always_inline bool ts_frame(struct scratch *s)
 		return false;
 	s->frame = cframe[s->layout.ts_cframe_frame_off / 8 & (CFRAME_WORDS - 1)];
 	s->cframe_prev = cframe[s->layout.ts_cframe_prev_off / 8 & (CFRAME_WORDS - 1)];
+	return true;
+}
+
+/*
+ * Whether the state at s->tstate is the thread's own. 2.7 keeps the states of the threads that a
+ * fork did not take along (from 3.4 on PyEval_ReInitThreads frees them), with their frames; and
+ * libc gives a new thread the memory, so the id, of one of those. Before the new thread has a state
+ * and after it had one such a leftover would be found. But only a living thread's state can be the
+ * current one, the GIL holder's: that it was seen to be, now or at an earlier tick, is the proof.
+ */
+static __always_inline bool ts_is_own(struct scratch *s, struct thread_memo *memo)
+{
+	__u64 current = 0;
+
+	if (!s->needs_own || memo->own_tstate == s->tstate)
+		return true;
+	if (platform_read_user(&current, sizeof(current), s->proc.current_addr) != 0 ||
+	    current != s->tstate)
+		return false;
+	memo->own_tstate = current;
 	return true;
 }
 
@@ -168,12 +196,12 @@ KRAIT_GLOBAL int search_step(void)
 static __always_inline enum krait_loss thread_search(struct scratch *s, struct thread_memo *memo,
 						     __u64 now_ns)
 {
+	__u32 steps = s->layout.ts_prev_off == KRAIT_NO_OFF ? SEARCH_STEPS_NO_PREV : SEARCH_STEPS;
 	int loss = KRAIT_LOSS_THREAD_SEARCH;
 
 	if (!search_start(s, memo))
 		return KRAIT_LOSS_RUNTIME_UNREADABLE;
-	for (int i = 0; i < SEARCH_STEPS / SEARCH_CALL_STEPS && loss == KRAIT_LOSS_THREAD_SEARCH;
-	     i++)
+	for (__u32 i = 0; i < steps && loss == KRAIT_LOSS_THREAD_SEARCH; i += SEARCH_CALL_STEPS)
 		loss = search_step();
 	memo->cursor = 0;
 	if (loss == KRAIT_LOSS_THREAD_SEARCH)
@@ -185,6 +213,8 @@ static __always_inline enum krait_loss thread_search(struct scratch *s, struct t
 	}
 	if (loss)
 		return loss;
+	if (!ts_is_own(s, memo))
+		return KRAIT_LOSS_THREAD_UNPROVEN;
 	memo->tstate = s->tstate;
 	memo->search_again_ms = 0;
 	return KRAIT_LOSS_NONE;

@@ -5,7 +5,7 @@
     tests/pythons.py             prints the table
     tests/pythons.py --install   makes the Debian root tree first, where it can (root, debootstrap)
 
-They come from three places: ~/.pyenv/versions, the system's /usr/bin/python3.N, and a root tree of
+They come from three places: ~/.pyenv/versions, the system's /usr/bin/pythonX.Y, and a root tree of
 Debian sid with the newest ones, which lives outside of the source tree, in
 ${KRAIT_TEST_CACHE:-~/.cache/krait}/debian-sid. An interpreter of the root tree runs under chroot, so
 a script for it must lie inside; place() writes a script where the interpreter can see it:
@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 
-WANTED = [(3, minor) for minor in range(6, 16)]
+WANTED = [(2, 7)] + [(3, minor) for minor in range(6, 16)]
 SID_PACKAGES = ["python3.15", "python3.14", "python3.13"]
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 INSTALL_TIMEOUT_S = 900
@@ -121,8 +121,8 @@ def candidates():
     pattern = os.path.join(os.path.expanduser("~"), ".pyenv", "versions", "*", "bin", "python")
     for path in glob.glob(pattern):
         yield "", path, "pyenv"
-    for path in glob.glob("/usr/bin/python3.*"):
-        if re.search(r"/python3\.\d+$", path):
+    for path in glob.glob("/usr/bin/python[23].*"):
+        if re.search(r"/python[23]\.\d+$", path):
             yield "", path, "system"
     if os.geteuid() == 0:
         for path in glob.glob(sid_dir() + "/usr/bin/python3.*"):

@@ -127,7 +127,7 @@ struct signal_struct {
 
 /* include/linux/sched.h */
 struct task_struct {
-	unsigned int flags; /* PF_KTHREAD */
+	unsigned int flags; /* PF_FORKNOEXEC */
 	struct mm_struct *mm;
 	int pid;  /* a thread's id, as seen by user space */
 	int tgid; /* a process's id */

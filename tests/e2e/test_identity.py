@@ -33,3 +33,15 @@ def test_generated_code_keeps_its_own_names(py, tmp_path):
         seen |= numbers
     # The workload did what it is for: many different pairs were met.
     assert len(seen) > 100
+
+
+def test_threads_that_a_fork_left_behind_are_gone(py, tmp_path):
+    path = tmp_path / "x.folded"
+    with Workload(py, "refork") as workload:
+        pid = workload.facts["child"]
+        kraitrun.record("-p", pid, "-F", FREQ_HZ, "-d", 1, "-o", path, seconds=1)
+        workload.stop()
+    stacks = folded.of_pid(folded.read(path), pid)
+    assert folded.having(stacks, "left_behind") == []
+    assert folded.total(folded.having(stacks, "newcomer")) > 5
+    assert folded.total(folded.having(stacks, "child")) > 300

@@ -3,9 +3,9 @@
 by the rules of the format, on paper; none was made by krait.
 """
 import writer
-from writer import code, info, line_per_unit, process, pystr, sample, stack
+from writer import code, info, line_per_unit, process, pybytes, pystr, sample, stack
 
-PY38, PY310, PY311 = 0x030812F0, 0x030A0DF0, 0x030B07F0
+PY27, PY38, PY310, PY311 = 0x020712F0, 0x030812F0, 0x030A0DF0, 0x030B07F0
 
 
 def ledger(samples, **more):
@@ -72,6 +72,8 @@ HOSTILE = [
     ("name", "Q.name", "f.py"),
     (None, None, pystr(None)),
     (None, "named", "/a\n;b/c d.py"),
+    (pybytes("na\xefve\u4e2d".encode()), None, pybytes(b"f.py")),
+    (pybytes(b"not\xffutf\xe2\x82-8\n"), None, pybytes("\xe9.py".encode())),
 ]
 
 
@@ -83,13 +85,14 @@ def names():
         records.append(code(n, name, qualname, file, 1, line_per_unit(1)))
         records.append(stack(n, (n, 0)))
         records.append(sample(n, 1, 1, weight=n))
-    return writer.recording(records, counters=ledger(91))
+    return writer.recording(records, counters=ledger(120))
 
 
 def lines():
-    """The three generations of line tables; the name says what each is about."""
+    """The four generations of line tables; the name says what each is about."""
     lnotab = bytes([6, 1, 2, 0xFD, 255, 0, 1, 10])
     pep626 = bytes([4, 0, 0, 127, 2, 3, 2, 0x80, 2, 1])
+    unsigned = bytes([3, 1, 2, 0xFD, 255, 0, 1, 10])
     # Codes 15, 11 (2 units), 13 (+100, 8 units), 14 (-30 and three varints), 5.
     pep657 = bytes([0xF8, 0xD9, 0, 0, 0xEF, 0x48, 3, 0xF0, 0x3D, 0, 1, 2, 0xA8, 0])
     tables = [
@@ -98,11 +101,13 @@ def lines():
         #   132: 13, and for ever.
         (38, "lnotab", writer.LNOTAB, 5, lnotab, [-1, 0, 2, 3, 4, 131, 132, 9999]),
         #   pep626: units 0, 1: 10; an empty range of +127; unit 2: 140; unit 3: none; unit 4: 141.
+        #   unsigned: units are bytes. Line 5; from 3: 6; from 5: 259; from 261: 269, and for ever.
+        (27, "unsigned", writer.UNSIGNED, 5, unsigned, [-1, 2, 3, 4, 5, 260, 261, 9999]),
         (310, "pep626", writer.PEP626, 10, pep626, [0, 1, 2, 3, 4, 5]),
         #   pep657: unit 0 none; 1, 2: 2; 3 to 10: 102; 11, 12: 72; 13 is beyond.
         (311, "pep657", writer.PEP657, 1, pep657, [-1, 0, 1, 2, 3, 10, 11, 12, 13]),
     ]
-    versions = {38: PY38, 310: PY310, 311: PY311}
+    versions = {27: PY27, 38: PY38, 310: PY310, 311: PY311}
     records, stack_id = [], 0
     for pid, name, kind, first_line, table, units in tables:
         records.append(info(pid, versions[pid], b"p", b"python"))
@@ -114,7 +119,7 @@ def lines():
     # No table at all: up to 3.9 all is on the first line.
     records.append(code(1, "empty", pystr(None), "/x/t.py", 7, b"", writer.LNOTAB))
     records += [stack(99, (1, 40)), sample(99, 38, 38)]
-    return writer.recording(records, counters=ledger(24))
+    return writer.recording(records, counters=ledger(32))
 
 
 def markers():

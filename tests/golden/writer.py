@@ -13,14 +13,14 @@ ABI_VERSION = 1
 PROCESS, CODE, STACK, SAMPLE = 1, 2, 3, 4
 TAIL_KIND = 0x7E6B
 SEEN, EXEC, FORK, EXIT, THREAD, INFO = 1, 2, 3, 4, 5, 6
-LNOTAB, PEP626, PEP657 = 1, 2, 3
+LNOTAB, PEP626, PEP657, UNSIGNED = 1, 2, 3, 4
 TRUNCATED = 1
 
 # The counters of the tail by name, in the order of abi.h's enums. One more or less changes the
 # shape of a recording, and must raise KRAIT_ABI_VERSION.
 COUNTERS = (
     "NONE NO_PYTHON_THREAD NO_FRAME STARTING UNSUPPORTED LAYOUT_MISSING RUNTIME_UNREADABLE"
-    " THREAD_UNREADABLE THREAD_SEARCH RING_FULL STACK_NOT_SENT"
+    " THREAD_UNREADABLE THREAD_SEARCH THREAD_UNPROVEN RING_FULL STACK_NOT_SENT"
     " FRAME_UNREADABLE FRAME_CYCLE CODE_UNREADABLE CODE_NOT_CODE CODE_NOT_SENT"
     " TARGET_TICKS SAMPLES TRUNCATED OTHER_TICKS UNJUDGED_TICKS PROCS_FULL EVENTS_LOST STACKS"
     " CODES RING_BYTES"
@@ -50,6 +50,11 @@ def pystr(text, width=1, is_cut=False):
     data = struct.pack("=%d%s" % (len(points), {1: "B", 2: "H", 4: "I"}[width]), *points)
     is_ascii = width == 1 and all(p < 128 for p in points)
     return struct.pack("=IBBBB", len(data), width, is_ascii, is_cut, 0), data
+
+
+def pybytes(data):
+    """The same of a byte string, as names are in 2.7."""
+    return struct.pack("=IBBBB", len(data), 1, 0, 0, 1), data
 
 
 def code(code_id, name, qualname, file, first_line, table, kind=PEP657, pid=0):

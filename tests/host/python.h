@@ -14,15 +14,15 @@
 #include <sys/wait.h>
 
 #include "user/discover/discover.h"
+#include "user/discover/layout.h"
 
 #define PYTHONS_MAX 32
-#define MINOR_MIN 6 /* LAYOUT_MINOR_MIN */
 
 struct python {
 	char name[64]; /* "3.11.7-pyenv" */
 	char path[256];
 	char root[256]; /* of the root tree it runs in, or "" */
-	int minor;
+	unsigned int major, minor;
 };
 
 struct truth {
@@ -50,19 +50,20 @@ struct parked {
 /*
  * argv: the depth. Every second frame is nest(); those between them are what a stack can have:
  * plain, generator, nested generator, method, lambda, coroutine, through C, other names and files,
- * a frame larger than a data-stack chunk.
+ * a frame larger than a data-stack chunk. (2.7: as many of them as it has.)
  */
 static const char script[] =
-	"import os, sys, threading\n"
-	"sys.setrecursionlimit(1 << 16)\n"
+	"import os, sys\n" SCRIPT_GET_IDENT "sys.setrecursionlimit(1 << 16)\n"
+	"is_2 = sys.version_info < (3,)\n"
 	"def tell(frame):\n"
-	"    lines = ['%x' % threading.get_ident()]\n"
+	"    lines = ['%x' % get_ident()]\n"
 	"    while frame:\n"
 	"        code = frame.f_code\n"
 	"        name = getattr(code, 'co_qualname', code.co_name)\n"
 	"        lines.append('%d\\t%s\\t%s' % (frame.f_lineno, name, code.co_filename))\n"
 	"        frame = frame.f_back\n"
-	"    data = ('\\n'.join(lines) + '\\n.\\n').encode('utf-8')\n"
+	"    data = '\\n'.join(lines) + '\\n.\\n'\n"
+	"    data = data if is_2 else data.encode('utf-8')\n"
 	"    while data:\n"
 	"        data = data[os.write(1, data):]\n"
 	"def park():\n"
@@ -72,24 +73,23 @@ static const char script[] =
 	"        n)\n"
 	"def gen(n):\n"
 	"    yield nest(n)\n"
-	"def outer(n):\n"
-	"    yield from gen(n)\n"
 	"class Thing:\n"
 	"    def method(self, n):\n"
 	"        return nest(n)\n"
-	"async def co(n):\n"
-	"    return nest(n)\n"
-	"def drive(n):\n"
-	"    try: co(n).send(None)\n"
-	"    except StopIteration: pass\n"
-	"exec(compile('def n\\u00e4me(n):\\n\\n return nest(n)\\n'\n"
-	"    'def \\u4e2d(n):\\n return nest(n)\\ndef \\U00020000(n): return nest(n)\\n'\n"
-	"    'def wide(n):\\n ' + ''.join('x%d=' % i for i in range(2500)) + '0\\n return "
-	"nest(n)\\n',\n"
+	"exec(compile('def wide(n):\\n ' + ''.join('x%d=' % i for i in range(2500)) +\n"
+	"    '0\\n return nest(n)\\n', '/srv/\\xc3\\xa9.py' if is_2 else '/srv/\\u00e9.py', "
+	"'exec'))\n"
+	"kinds = [plain, lambda n: next(gen(n)), Thing().method, lambda n: list(map(nest, [n])),\n"
+	"    lambda n: [nest(i) for i in [n]], wide]\n"
+	"if not is_2:\n"
+	"  exec(compile('def outer(n):\\n    yield from gen(n)\\n'\n"
+	"    'async def co(n):\\n    return nest(n)\\n'\n"
+	"    'def drive(n):\\n    try: co(n).send(None)\\n    except StopIteration: pass\\n'\n"
+	"    'def n\\u00e4me(n):\\n\\n return nest(n)\\n'\n"
+	"    'def \\u4e2d(n):\\n return nest(n)\\ndef \\U00020000(n): return nest(n)\\n',\n"
 	"    '/srv/\\u00e9/fil\\u4e2d.py', 'exec'))\n"
-	"kinds = [plain, lambda n: next(gen(n)), lambda n: next(outer(n)), Thing().method, drive,\n"
-	"    lambda n: list(map(nest, [n])), lambda n: [nest(i) for i in [n]],\n"
-	"    *(globals()[name] for name in ('n\\u00e4me', '\\u4e2d', '\\U00020000', 'wide'))]\n"
+	"  kinds += [lambda n: next(outer(n)), drive]\n"
+	"  kinds += [globals()[name] for name in ('n\\u00e4me', '\\u4e2d', '\\U00020000')]\n"
 	"def nest(n):\n"
 	"    return kinds[n % len(kinds)](n - 1) if n else park()\n"
 	"nest(int(sys.argv[1]))\n";
@@ -103,7 +103,8 @@ static inline bool python_parse(char *line, struct python *py)
 	*py = (struct python){0};
 	line[strcspn(line, "\n")] = '\0';
 	if (!slash || sscanf(line, "%63s", py->name) != 1 ||
-	    sscanf(py->name, "3.%d.", &py->minor) != 1 || py->minor < MINOR_MIN)
+	    sscanf(py->name, "%u.%u.", &py->major, &py->minor) != 2 ||
+	    !layout_is_supported(py->major, py->minor))
 		return false;
 	usr = strstr(slash, "/usr/bin/");
 	if (usr) {
@@ -313,8 +314,9 @@ static inline int python_tests_run(const char *group, const struct python_test *
 	int failed;
 
 	if (!py_cnt)
-		print_message("%s: skipped: tests/pythons.py finds no CPython 3.%d or later\n",
-			      group, MINOR_MIN);
+		print_message("%s: skipped: tests/pythons.py finds no CPython " LAYOUT_VERSIONS
+			      "\n",
+			      group);
 	for (uint32_t t = 0; t < test_cnt; t++)
 		for (uint32_t i = 0; i < (py_cnt ? py_cnt : 1); i++, cnt++) {
 			cases[cnt] = (struct python_case){&tests[t], py_cnt ? &pythons[i] : NULL};

@@ -15,6 +15,7 @@
 #include "user/discover/layout.h"
 
 #define HEAD 0x10000ULL
+#define CURRENT 0x11000ULL
 #define MS 1000000ULL
 /* Reads of one tick: to start, the memo's state; and of each state looked at itself and, behind a
  * list's end, the next interpreter and its head. */
@@ -37,9 +38,11 @@ static uint64_t id_of(uint32_t i)
 	return 0x7f0000000000 + i * 0x1000ULL;
 }
 
+static const struct krait_layout *by_hand; /* NULL: 3.11 */
+
 static const struct krait_layout *layout(void)
 {
-	return &layout_of_minor(11)->walk;
+	return by_hand ? by_hand : &layout_of_version(3, 11)->walk;
 }
 
 /* Makes the states [first, first + cnt) interpreter i's list. */
@@ -47,12 +50,15 @@ static void put_list(uint32_t i, uint32_t first, uint32_t cnt)
 {
 	host_put(interp_addr(i) + layout()->interp_threads_off, cnt ? ts_addr(first) : 0);
 	for (uint32_t k = first; k < first + cnt; k++) {
-		host_put(ts_addr(k) + layout()->ts_prev_off, k > first ? ts_addr(k - 1) : 0);
+		if (layout()->ts_prev_off != KRAIT_NO_OFF)
+			host_put(ts_addr(k) + layout()->ts_prev_off,
+				 k > first ? ts_addr(k - 1) : 0);
 		host_put(ts_addr(k) + layout()->ts_next_off,
 			 k + 1 < first + cnt ? ts_addr(k + 1) : 0);
 		host_put(ts_addr(k) + layout()->ts_interp_off, interp_addr(i));
 		host_put(ts_addr(k) + layout()->ts_thread_id_off, id_of(k));
-		host_put(ts_addr(k) + layout()->ts_native_id_off, 1000 + k);
+		if (layout()->ts_native_id_off != KRAIT_NO_OFF)
+			host_put(ts_addr(k) + layout()->ts_native_id_off, 1000 + k);
 		host_put(ts_addr(k) + layout()->ts_frame_off, 0x900000);
 	}
 }
@@ -73,7 +79,8 @@ static int setup(void **state)
 	put_interps(1);
 	put_list(0, 0, 1);
 	/* Where a state's _PyCFrame leads: an innermost frame. */
-	host_put(0x900000 + layout()->ts_cframe_frame_off, 0x901000);
+	if (layout()->ts_cframe_frame_off != KRAIT_NO_OFF)
+		host_put(0x900000 + layout()->ts_cframe_frame_off, 0x901000);
 	return 0;
 }
 
@@ -92,7 +99,7 @@ static enum krait_loss find(uint64_t thread_id, uint64_t now_ns)
 	host.scratch->tstate = 0;
 	host.scratch->key = (struct thread_key){.thread_id = thread_id};
 	loss = thread_find(host.scratch, &host.memo, now_ns);
-	assert_true(host.read_cnt <= TICK_READS_MAX);
+	assert_true(host.read_cnt <= (by_hand ? 6 + 3 * SEARCH_STEPS_NO_PREV : TICK_READS_MAX));
 	return loss;
 }
 
@@ -337,6 +344,77 @@ static void test_unreadable_links_are_losses(void **state)
 	assert_found(2, 14);
 }
 
+/* ---- 2.7, whose states do not point back ---- */
+
+static int setup_27(void **state)
+{
+	by_hand = &layout_of_version(2, 7)->walk;
+	return setup(state);
+}
+
+static int teardown_27(void **state)
+{
+	by_hand = NULL;
+	return teardown(state);
+}
+
+static void test_without_links_back_each_tick_searches(void **state)
+{
+	(void)state;
+	put_list(0, 0, 100);
+	for (uint64_t tick = 1; tick < 4; tick++) {
+		assert_found(99, tick);
+		assert_true(host.read_cnt > 100);
+	}
+	/* Out of the list, its bytes untouched. */
+	host_put(ts_addr(98) + layout()->ts_next_off, 0);
+	assert_int_equal(find(id_of(99), 4), KRAIT_LOSS_NO_PYTHON_THREAD);
+	assert_int_equal(find(id_of(99), 5), KRAIT_LOSS_NO_PYTHON_THREAD);
+	assert_int_equal(host.read_cnt, 0);
+}
+
+static void test_without_links_back_a_search_is_whole(void **state)
+{
+	(void)state;
+	put_list(0, 0, SEARCH_STEPS_NO_PREV);
+	assert_found(SEARCH_STEPS_NO_PREV - 1, 1);
+	/* Longer is not found, never continued in what may be freed by then, and bounded. */
+	put_list(0, 0, SEARCH_STEPS_NO_PREV + 1);
+	for (uint64_t tick = 2; tick < 5; tick++)
+		assert_int_equal(find(id_of(SEARCH_STEPS_NO_PREV), tick), KRAIT_LOSS_THREAD_SEARCH);
+	host_put(ts_addr(9) + layout()->ts_next_off, ts_addr(0));
+	assert_int_equal(find(id_of(77), 5), KRAIT_LOSS_THREAD_SEARCH);
+}
+
+/* In a forked 2.7 a state may be one that the fork left behind. */
+static void test_after_a_fork_a_state_is_proven(void **state)
+{
+	(void)state;
+	put_list(0, 0, 3);
+	host.scratch->needs_own = 1;
+	host.scratch->proc.current_addr = CURRENT;
+	host_put(CURRENT, 0);
+	assert_int_equal(find(id_of(1), 1), KRAIT_LOSS_THREAD_UNPROVEN);
+	host_put(CURRENT, ts_addr(2));
+	assert_int_equal(find(id_of(1), 2), KRAIT_LOSS_THREAD_UNPROVEN);
+	host_put(CURRENT, ts_addr(1));
+	assert_found(1, 3);
+	/* It has released the GIL. */
+	host_put(CURRENT, ts_addr(2));
+	assert_found(1, 4);
+	/* A state with its id that it never ran: left behind, now that its own is gone. */
+	host_put(CURRENT, ts_addr(0));
+	host_put(ts_addr(0) + layout()->ts_next_off, ts_addr(2));
+	host_put(ts_addr(2) + layout()->ts_thread_id_off, id_of(1));
+	assert_int_equal(find(id_of(1), 5), KRAIT_LOSS_THREAD_UNPROVEN);
+	/* What another thread has proven is of no use to this one. */
+	put_list(0, 0, 3);
+	memset(&host.memo, 0, sizeof(host.memo));
+	assert_int_equal(find(id_of(1), 6), KRAIT_LOSS_THREAD_UNPROVEN);
+	host.scratch->proc.current_addr = 0xffff888000000000ULL;
+	assert_int_equal(find(id_of(1), 7), KRAIT_LOSS_THREAD_UNPROVEN);
+}
+
 /* ---- Real threads ---- */
 
 /* The lines of frames are threads here: "0 <ident> x". */
@@ -435,6 +513,7 @@ static void test_new_thread_beside_idle_subinterpreters(const struct python *py)
 }
 
 #define BY_HAND(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define BY_HAND_27(test) cmocka_unit_test_setup_teardown(test, setup_27, teardown_27)
 
 int main(void)
 {
@@ -445,7 +524,7 @@ int main(void)
 		{"new_thread_beside_idle_subinterpreters",
 		 test_new_thread_beside_idle_subinterpreters},
 	};
-	const struct CMUnitTest by_hand[] = {
+	const struct CMUnitTest lists[] = {
 		BY_HAND(test_found_wherever_it_is),
 		BY_HAND(test_memo_spares_the_search),
 		BY_HAND(test_native_id_where_there_is_no_pthread_self),
@@ -461,8 +540,11 @@ int main(void)
 		BY_HAND(test_state_that_runs_is_preferred),
 		BY_HAND(test_long_search_passes_empty_interpreters),
 		BY_HAND(test_unreadable_links_are_losses),
+		BY_HAND_27(test_without_links_back_each_tick_searches),
+		BY_HAND_27(test_without_links_back_a_search_is_whole),
+		BY_HAND_27(test_after_a_fork_a_state_is_proven),
 	};
-	int failed = cmocka_run_group_tests_name("host thread", by_hand, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("host thread", lists, NULL, NULL);
 
 	return failed + python_tests_run("host thread, real", real, sizeof(real) / sizeof(real[0]));
 }

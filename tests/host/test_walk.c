@@ -131,7 +131,7 @@ static void test_known_code_is_not_sent_again(const struct python *py)
 	parked_init(&p, py, script, ALL_KINDS);
 	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
 	codes = host.counts[KRAIT_CNT_CODES];
-	assert_true(codes >= 15 && codes < p.frame_cnt);
+	assert_true(codes >= 10 && codes < p.frame_cnt);
 	assert_int_equal(host_tick(p.thread_id, 2), KRAIT_LOSS_NONE);
 	assert_int_equal(host.counts[KRAIT_CNT_CODES], codes);
 	assert_frames(&p, p.frame_cnt);

@@ -110,7 +110,7 @@ static const struct py_layout *find_layout(void)
 #else
 static const struct py_layout *find_layout(void)
 {
-	return layout_of_minor(PY_MINOR_VERSION);
+	return layout_of_version(PY_MAJOR_VERSION, PY_MINOR_VERSION);
 }
 #endif
 
@@ -121,7 +121,11 @@ static void check_threads(const struct py_layout *l)
 	CHECK(initialized_off, offsetof(_PyRuntimeState, initialized));
 #endif
 	CHECK(walk.interp_next_off, offsetof(PyInterpreterState, next));
+#if PY_VERSION_HEX >= 0x03000000
 	CHECK(walk.ts_prev_off, offsetof(PyThreadState, prev));
+#else
+	CHECK(walk.ts_prev_off, KRAIT_NO_OFF);
+#endif
 	CHECK(walk.ts_next_off, offsetof(PyThreadState, next));
 	CHECK(walk.ts_interp_off, offsetof(PyThreadState, interp));
 	CHECK(walk.ts_thread_id_off, offsetof(PyThreadState, thread_id));
@@ -225,10 +229,16 @@ static void check_objects(const struct py_layout *l)
 {
 	CHECK(tp_name_off, offsetof(PyTypeObject, tp_name));
 	CHECK(walk.ob_type_off, offsetof(PyObject, ob_type));
+#if PY_VERSION_HEX >= 0x03000000
 	CHECK(walk.str_state_off, offsetof(PyASCIIObject, state));
 	CHECK(walk.str_length_off, offsetof(PyASCIIObject, length));
 	CHECK(walk.str_ascii_bytes, sizeof(PyASCIIObject));
 	CHECK(walk.str_compact_bytes, sizeof(PyCompactUnicodeObject));
+#else
+	CHECK(walk.str_kind_shift, KRAIT_STR_BYTES);
+	CHECK(walk.str_length_off, offsetof(PyVarObject, ob_size));
+	CHECK(walk.str_ascii_bytes, offsetof(PyStringObject, ob_sval));
+#endif
 	CHECK(walk.bytes_size_off, offsetof(PyVarObject, ob_size));
 	CHECK(walk.bytes_data_off, offsetof(PyBytesObject, ob_sval));
 }

@@ -7,7 +7,7 @@
 Compiles every .py of the standard library, and some code with extreme line numbers, and writes for
 each code object its line table and the true line of each of its code units. The truth is what
 co_lines() says (3.10+), or dis.findlinestarts() (before). --c-api also asks PyCode_Addr2Line for
-each unit and fails if the two disagree (slow). Runs under CPython 3.6 and later.
+each unit and fails if the two disagree (slow). Runs under CPython 2.7, 3.6 and later.
 
 The stream, little-endian:
     magic "kraitln1"
@@ -19,7 +19,6 @@ The stream, little-endian:
 import array
 import ast
 import dis
-import importlib.machinery
 import os
 import random
 import struct
@@ -29,23 +28,27 @@ import types
 import warnings
 
 MAGIC = b"kraitln1"
-LNOTAB, PEP626, PEP657 = 1, 2, 3  # enum krait_lines_kind, bpf/abi.h
-UNIT_BYTES = 2
+LNOTAB, PEP626, PEP657, LNOTAB_UNSIGNED = 1, 2, 3, 4  # enum krait_lines_kind, bpf/abi.h
+IS_2 = sys.version_info < (3,)
+UNIT_BYTES = 1 if IS_2 else 2
 INT_BITS = 31
 
 if sys.version_info >= (3, 11):
     KIND = PEP657
 elif sys.version_info >= (3, 10):
     KIND = PEP626
-else:
+elif not IS_2:
     KIND = LNOTAB
+else:
+    KIND = LNOTAB_UNSIGNED
 
 
 def ranges(code):
     """(start, end, line) in bytes. findlinestarts leaves out starts that repeat the line before,
     and its first start is at 0, so a line holds until the next start."""
-    if KIND != LNOTAB:
-        yield from code.co_lines()
+    if KIND in (PEP626, PEP657):
+        for found in code.co_lines():
+            yield found
         return
     starts = list(dis.findlinestarts(code))
     if not starts or starts[0][0] != 0:
@@ -56,7 +59,7 @@ def ranges(code):
 
 
 def true_lines(code):
-    lines = array.array("i", bytes(4 * (len(code.co_code) // UNIT_BYTES)))
+    lines = array.array("i", [0]) * (len(code.co_code) // UNIT_BYTES)
     for start, end, line in ranges(code):
         if line is None or line < 1:
             continue
@@ -78,18 +81,18 @@ def check_with_c_api(code, lines):
 
 
 def write_code(out, code, c_api):
-    table = code.co_lnotab if KIND == LNOTAB else code.co_linetable
+    table = code.co_linetable if KIND in (PEP626, PEP657) else code.co_lnotab
     lines = true_lines(code)
     if c_api:
         check_with_c_api(code, lines)
     if sys.byteorder != "little":
         lines.byteswap()
     label = "%s: %s" % (code.co_filename, code.co_name)
-    label = label.encode("utf-8", "replace")[:1000]
+    label = (label if IS_2 else label.encode("utf-8", "replace"))[:1000]
     out.write(struct.pack("<BBiIIH", 1, KIND, code.co_firstlineno, len(table), len(lines),
                           len(label)))
     out.write(table)
-    out.write(lines.tobytes())
+    out.write(lines.tostring() if IS_2 else lines.tobytes())
     out.write(label)
 
 
@@ -99,6 +102,15 @@ def code_objects(top):
         code = todo.pop()
         yield code
         todo.extend(c for c in code.co_consts if isinstance(c, types.CodeType))
+
+
+def load(path):
+    if IS_2:
+        with open(path, "U") as stream:
+            return compile(stream.read(), path, "exec", 0, True)
+    import importlib.machinery
+
+    return importlib.machinery.SourceFileLoader("m", path).get_code("m")
 
 
 def standard_library():
@@ -112,8 +124,8 @@ def standard_library():
                 continue
             path = os.path.join(folder, name)
             try:
-                yield importlib.machinery.SourceFileLoader("m", path).get_code("m")
-            except (SyntaxError, ValueError, UnicodeDecodeError, RecursionError):
+                yield load(path)
+            except (SyntaxError, ValueError, TypeError, RuntimeError):
                 pass
 
 
@@ -158,7 +170,7 @@ def main():
     sys.setrecursionlimit(10000)
     warnings.simplefilter("ignore")
     c_api = "--c-api" in sys.argv[1:]
-    out = sys.stdout.buffer
+    out = sys.stdout if IS_2 else sys.stdout.buffer
     written = 0
     out.write(MAGIC)
     for source in (extremes(), standard_library()):

@@ -154,7 +154,7 @@ def run_oracle(tally, programs):
     sys.path.insert(0, TESTS)
     import pythons
 
-    found = [py for py in pythons.find() if py.version >= (3, 6)]
+    found = [py for py in pythons.find() if py.minor in pythons.WANTED]
     for py in newest_of_each_minor(found) if programs else []:
         print("  ORACLE  " + py.name, flush=True)
         script = py.path_for(os.path.join(TESTS, "oracle", "dump_lines.py"))

@@ -214,6 +214,10 @@ static void test_interp_head(void **state)
 	memcpy(im.code, "\x48\x8b\x05\x00\x10\x00\x00\xc3", 8);
 	im.ph[2].p_filesz = 4;
 	assert_int_equal(read_bytes(&im, sizeof(im)).interp_head_addr, 0);
+	im.ph[2].p_offset -= 16;
+	im.ph[2].p_vaddr -= 16;
+	im.ph[2].p_filesz = 16 + 8;
+	assert_int_equal(read_bytes(&im, sizeof(im)).interp_head_addr, 0);
 }
 
 /* A file that only uses a Python (an extension module) names _PyRuntime and does not define it. */

@@ -49,7 +49,7 @@ static void fake_init(struct fake *f)
 	assert_int_equal(procfs_open(&f->proc, getpid()), 0);
 	f->args = (struct prove_args){.mem = &f->mem,
 				      .proc = &f->proc,
-				      .layout = layout_of_minor(11),
+				      .layout = layout_of_version(3, 11),
 				      .interp_head_addr = RUNTIME + 40,
 				      .initialized_addr = RUNTIME + 16,
 				      .code_type_addr = CODE_TYPE};

@@ -27,6 +27,7 @@ struct line_case {
 };
 
 #define LNOTAB(bytes) KRAIT_LINES_LNOTAB, bytes, sizeof(bytes) - 1
+#define UNSIGNED(bytes) KRAIT_LINES_LNOTAB_UNSIGNED, bytes, sizeof(bytes) - 1
 #define PEP626(bytes) KRAIT_LINES_PEP626, bytes, sizeof(bytes) - 1
 #define PEP657(bytes) KRAIT_LINES_PEP657, bytes, sizeof(bytes) - 1
 
@@ -46,6 +47,18 @@ static const struct line_case cases[] = {
 	{"lnotab: below line 1", LNOTAB("\x00\x80"), 5, 0, LINE_UNKNOWN},
 	{"lnotab: beyond int", LNOTAB("\x00\x7f"), INT32_MAX - 5, 0, LINE_UNKNOWN},
 	{"lnotab: below int", LNOTAB("\x00\x80"), INT32_MIN, 0, LINE_UNKNOWN},
+
+	{"2.7: empty", UNSIGNED(""), 7, 0, 7},
+	{"2.7: units are bytes", UNSIGNED("\x03\x01"), 7, 2, 7},
+	{"2.7: at the delta", UNSIGNED("\x03\x01"), 7, 3, 8},
+	{"2.7: the last line runs on", UNSIGNED("\x03\x01"), 7, INT32_MAX, 8},
+	{"2.7: deltas have no sign", UNSIGNED("\x03\xff\x01\x80"), 7, 3, 262},
+	{"2.7: two of them", UNSIGNED("\x03\xff\x00\x80"), 7, 3, 390},
+	{"2.7: long address step", UNSIGNED("\xff\x00\x01\x05"), 1, 255, 1},
+	{"2.7: long address step, end", UNSIGNED("\xff\x00\x01\x05"), 1, 256, 6},
+	{"2.7: odd last byte", UNSIGNED("\x02\x01\x00"), 5, 9, 6},
+	{"2.7: before the start", UNSIGNED("\x00\x02"), 7, -1, 7},
+	{"2.7: beyond int", UNSIGNED("\x00\xff"), INT32_MAX - 5, 0, LINE_UNKNOWN},
 
 	{"3.10: empty", PEP626(""), 7, 0, LINE_UNKNOWN},
 	{"3.10: delta of its own range", PEP626("\x02\x01\x04\x02"), 7, 0, 8},
@@ -220,7 +233,8 @@ static void test_big_tables(void **state)
 static void test_monotone_tables(void **state)
 {
 	static const enum krait_lines_kind kinds[] = {KRAIT_LINES_LNOTAB, KRAIT_LINES_PEP626,
-						      KRAIT_LINES_PEP657};
+						      KRAIT_LINES_PEP657,
+						      KRAIT_LINES_LNOTAB_UNSIGNED};
 	uint8_t *table = malloc(BIG_BYTES);
 
 	(void)state;
@@ -259,7 +273,7 @@ static void test_random_tables(void **state)
 
 		for (size_t at = 0; at < len; at++)
 			table[at] = (uint8_t)next_random(&seed);
-		for (int kind = 0; kind < 5; kind++)
+		for (int kind = 0; kind < 6; kind++)
 			assert_true(ask((enum krait_lines_kind)kind, table, len, first, unit) >= 0);
 	}
 }

@@ -296,6 +296,10 @@ static void test_widths(void **state)
 
 		r.code.qualname.width = width;
 		assert_int_equal(check(&r, r.bytes), is_good ? r.bytes : 0);
+		/* A byte string is of bytes. */
+		r.code.qualname.is_bytes = 1;
+		assert_int_equal(check(&r, r.bytes), width == 1 ? r.bytes : 0);
+		r.code.qualname.is_bytes = 0;
 		/* No string has no bytes. */
 		r.code.qualname.bytes = 0;
 		is_good = is_good || width == 0 || width == 4;

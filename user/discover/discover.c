@@ -9,11 +9,11 @@
  * per library.
  *
  * The version decides the structure. 3.13 and later describe themselves in the target's memory
- * (debug_offsets.h); 3.6 to 3.12 have a row in a table (layout.h), chosen by Py_Version (3.11 on)
- * or by which symbols exist (before). 3.6 has no _PyRuntime, but a static variable instead, which
- * the machine code of an exported function leads to (head_code.h). Either way the layout is a claim
- * made by a file or by a process, and prove.h holds it against the running interpreter before a
- * target is READY.
+ * (debug_offsets.h); 2.7 and 3.6 to 3.12 have a row in a table (layout.h), chosen by Py_Version
+ * (3.11 on) or by which symbols exist (before). Those before 3.7 have no _PyRuntime, but a static
+ * variable, which the machine code of an exported function leads to (head_code.h). Either way the
+ * layout is a claim made by a file or by a process, and prove.h holds it against the running
+ * interpreter before a target is READY.
  *
  * The verdicts that are not final: STARTING (nothing initialised yet, or every attempt met a race)
  * and NOT_PYTHON (a program may load Python later) want another look; UNSUPPORTED and READY hold
@@ -178,11 +178,11 @@ static int find_layout(const struct look *l, const struct found *f, struct py_la
 		set_verdict(l->out, TARGET_UNSUPPORTED, "a CPython whose version can't be found");
 		return -ENOTSUP;
 	}
-	if (major != 3 || minor < LAYOUT_MINOR_MIN || minor > LAYOUT_MINOR_MAX) {
+	if (!layout_is_supported(major, minor)) {
 		set_unsupported_version(l->out, major, minor);
 		return -ENOTSUP;
 	}
-	row = layout_of_minor(minor);
+	row = layout_of_version(major, minor);
 	if (row) {
 		*out = *row;
 		return 0;
@@ -247,8 +247,8 @@ static void judge_old(const struct look *l, const struct found *f)
 	const struct elf_info *info = f->info;
 	const struct py_layout *layout = NULL;
 
-	if (info->major == 3 && info->minor >= 0)
-		layout = layout_of_minor(info->minor);
+	if (info->major >= 0 && info->minor >= 0)
+		layout = layout_of_version(info->major, info->minor);
 	if (!layout)
 		set_unsupported_version(l->out, info->major, info->minor);
 	else if (!info->interp_head_addr)
@@ -260,6 +260,8 @@ static void judge_old(const struct look *l, const struct found *f)
 		judge_layout(
 			l, f, layout,
 			(struct prove_args){.interp_head_addr = info->interp_head_addr + f->bias});
+	if (layout && layout->forks_keep_states)
+		l->out->current_addr = info->current_addr + f->bias;
 }
 
 /* ---- A module: is it a Python ---- */

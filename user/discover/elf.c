@@ -291,6 +291,7 @@ static void judge(const struct file *f, struct elf_info *out)
 	} else if (f->syms[SYM_OLD_CURRENT]) {
 		out->kind = ELF_OLD_CPYTHON;
 		out->code_type_addr = f->syms[SYM_CODE_TYPE];
+		out->current_addr = f->syms[SYM_OLD_CURRENT];
 		out->interp_head_addr = find_interp_head(f);
 		if (!out->interp_head_addr)
 			out->interp_head_addr = f->syms[SYM_INTERP_HEAD];

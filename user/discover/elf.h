@@ -30,6 +30,7 @@ struct elf_info {
 	uint64_t code_type_addr;
 	uint64_t version_addr;	   /* Py_Version, an unsigned long; 3.11 and later */
 	uint64_t interp_head_addr; /* ELF_OLD_CPYTHON: the static interp_head, see head_code.h */
+	uint64_t current_addr;	   /* ELF_OLD_CPYTHON: _PyThreadState_Current */
 	/* The first PT_LOAD, for the load bias. */
 	uint64_t load_addr;
 	uint64_t load_offset;

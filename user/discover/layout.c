@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The offsets of CPython 3.6 to 3.12, LP64.
+ * The offsets of CPython 2.7 and 3.6 to 3.12, LP64.
  *
  * Source of each row: the headers of the release named in it, under Include/:
+ *   2.7   pystate.h, frameobject.h, code.h, stringobject.h
  *   3.6   pystate.h, frameobject.h, code.h
  *   3.7   internal/pystate.h (_PyRuntimeState), pystate.h, frameobject.h, code.h
  *   3.8   internal/pycore_pystate.h (_PyRuntimeState, struct _is), cpython/pystate.h (struct _ts),
@@ -42,15 +43,53 @@
 	.co_qualname_off = KRAIT_NO_OFF, .co_bytecode_off = KRAIT_NO_OFF
 /* What versions with frames on the heap do not have: PyFrameObject, frameobject.h. */
 #define HEAP_FRAMES                                                                                \
-	.ts_native_id_off = KRAIT_NO_OFF, .ts_frame_off = 24, .ts_cframe_frame_off = KRAIT_NO_OFF, \
+	.ts_native_id_off = KRAIT_NO_OFF, .ts_cframe_frame_off = KRAIT_NO_OFF,                     \
 	.ts_cframe_prev_off = KRAIT_NO_OFF, .fr_entry_off = KRAIT_NO_OFF,                          \
 	.ts_chunk_off = KRAIT_NO_OFF, .fr_prev_off = 24, .fr_code_off = 32,                        \
 	.fr_owner_off = KRAIT_NO_OFF, .shim_owner = 255
 
+/* PyThreadState has no link back; f_lasti is in bytes, any of which an instruction may lie at. */
+static const struct py_layout layout_27 = {
+	.walk = {.interp_next_off = 0,
+		 .interp_threads_off = 8,
+		 .ts_prev_off = KRAIT_NO_OFF,
+		 .ts_next_off = 0,
+		 .ts_interp_off = 8,
+		 .ts_frame_off = 16,
+		 .ts_thread_id_off = 144,
+		 .ts_read_bytes = 152,
+		 HEAP_FRAMES,
+		 .fr_first_off = 24,
+		 .fr_instr_off = 120,
+		 .fr_read_bytes = 100,
+		 .instr_kind = KRAIT_INSTR_LASTI_UNITS,
+		 .co_first_line_off = 96,
+		 .co_file_off = 80,
+		 .co_name_off = 88,
+		 .co_lines_off = 104,
+		 .co_qualname_off = KRAIT_NO_OFF,
+		 .co_bytecode_off = KRAIT_NO_OFF,
+		 .co_read_bytes = 112,
+		 .lines_kind = KRAIT_LINES_LNOTAB_UNSIGNED,
+		 .ob_type_off = 8,
+		 /* PyStringObject: {ob_size, ob_shash, ob_sstate, ob_sval} from 16 on. */
+		 .bytes_size_off = 16,
+		 .bytes_data_off = 36,
+		 .str_length_off = 16,
+		 .str_state_off = 16,
+		 .str_ascii_bytes = 36,
+		 .str_compact_bytes = 36,
+		 .str_kind_shift = KRAIT_STR_BYTES},
+	.tp_name_off = 24,
+	.forks_keep_states = true, /* Python/ceval.c, PyEval_ReInitThreads: frees none */
+};
+
+/* By the minor version of 3. */
 static const struct py_layout layouts[] = {
 	[6] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
 			THREAD_LINKS,
+			.ts_frame_off = 24,
 			.ts_thread_id_off = 152,
 			.ts_read_bytes = 160,
 			HEAP_FRAMES,
@@ -67,6 +106,7 @@ static const struct py_layout layouts[] = {
 	[7] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
 			THREAD_LINKS,
+			.ts_frame_off = 24,
 			.ts_thread_id_off = 176,
 			.ts_read_bytes = 184,
 			HEAP_FRAMES,
@@ -85,6 +125,7 @@ static const struct py_layout layouts[] = {
 	[8] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
 			THREAD_LINKS,
+			.ts_frame_off = 24,
 			.ts_thread_id_off = 176,
 			.ts_read_bytes = 184,
 			HEAP_FRAMES,
@@ -103,6 +144,7 @@ static const struct py_layout layouts[] = {
 	[9] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
 			THREAD_LINKS,
+			.ts_frame_off = 24,
 			.ts_thread_id_off = 176,
 			.ts_read_bytes = 184,
 			HEAP_FRAMES,
@@ -121,6 +163,7 @@ static const struct py_layout layouts[] = {
 	[10] = {.walk = {.interp_next_off = 0,
 			 .interp_threads_off = 8,
 			 THREAD_LINKS,
+			 .ts_frame_off = 24,
 			 .ts_thread_id_off = 176,
 			 .ts_read_bytes = 184,
 			 HEAP_FRAMES,
@@ -204,9 +247,17 @@ static const struct py_layout layouts[] = {
 		.tp_name_off = 24},
 };
 
-const struct py_layout *layout_of_minor(unsigned int minor)
+bool layout_is_supported(unsigned int major, unsigned int minor)
 {
-	if (minor < LAYOUT_MINOR_MIN || minor >= sizeof(layouts) / sizeof(layouts[0]))
+	return layout_of_version(major, minor) ||
+	       (major == 3 && minor >= LAYOUT_MINOR_MIN && minor <= LAYOUT_MINOR_MAX);
+}
+
+const struct py_layout *layout_of_version(unsigned int major, unsigned int minor)
+{
+	if (major == 2 && minor == 7)
+		return &layout_27;
+	if (major != 3 || minor < LAYOUT_MINOR_MIN || minor >= sizeof(layouts) / sizeof(layouts[0]))
 		return NULL;
 	return &layouts[minor];
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The structure of CPython, as data: one row per minor version that publishes no offsets of its own
- * (3.6 to 3.12). 3.13 and later: debug_offsets.h.
+ * (2.7, 3.6 to 3.12). 3.13 and later: debug_offsets.h.
  *
  * Every number is what offsetof() says in that version's own headers for LP64; tests/layouts
  * compiles them again and compares. Debug, trace-refs and free-threaded builds differ: a layout is
@@ -10,13 +10,14 @@
 #ifndef KRAIT_DISCOVER_LAYOUT_H
 #define KRAIT_DISCOVER_LAYOUT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bpf/abi.h"
 
-#define LAYOUT_MINOR_MIN 6
+#define LAYOUT_MINOR_MIN 6 /* of 3 */
 #define LAYOUT_MINOR_MAX 15
-#define LAYOUT_VERSIONS "3.6 to 3.15" /* the two above, for a person */
+#define LAYOUT_VERSIONS "2.7 and 3.6 to 3.15" /* for a person */
 
 /* What the walker is told, and what only discovery needs. */
 struct py_layout {
@@ -24,10 +25,13 @@ struct py_layout {
 	uint32_t interp_head_off; /* _PyRuntimeState.interpreters.head; not before 3.7 */
 	uint32_t initialized_off; /* _PyRuntimeState.initialized, an int; not before 3.7 */
 	uint16_t tp_name_off;	  /* PyTypeObject.tp_name */
+	bool forks_keep_states;	  /* a child keeps the states of its parent's other threads */
 };
 
-/* The layout of CPython 3.`minor`, or NULL if no table has it. Static storage. */
-const struct py_layout *layout_of_minor(unsigned int minor);
+/* The layout of that CPython, or NULL if no table here has it. Static storage. */
+const struct py_layout *layout_of_version(unsigned int major, unsigned int minor);
+/* Whether krait knows that version at all: by a table here, or by the one it publishes. */
+bool layout_is_supported(unsigned int major, unsigned int minor);
 
 /* Sets the read_bytes and fr_first_off fields of *walk from its offsets. */
 void layout_set_spans(struct krait_layout *walk);

@@ -153,7 +153,9 @@ static enum verdict walk_threads(struct attempt *a, uint64_t interp)
 		return BROKEN;
 	for (int i = 0; i < THREADS_MAX && addr; i++) {
 		if (!is_pointer(addr) || memory_read(a->args->mem, addr, ts, w->ts_read_bytes) ||
-		    u64_at(ts, w->ts_prev_off) != prev || u64_at(ts, w->ts_interp_off) != interp)
+		    u64_at(ts, w->ts_interp_off) != interp)
+			return BROKEN;
+		if (w->ts_prev_off != KRAIT_NO_OFF && u64_at(ts, w->ts_prev_off) != prev)
 			return BROKEN;
 		/* A state may outlive its thread, or wait for it: one living thread is enough. */
 		if (is_thread(a, ts)) {

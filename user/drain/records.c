@@ -14,6 +14,8 @@ static bool str_is_valid(const struct krait_str *str)
 {
 	if (str->width == 0)
 		return str->bytes == 0;
+	if (str->is_bytes && str->width != 1)
+		return false;
 	return (str->width == 1 || str->width == 2 || str->width == 4) &&
 	       str->bytes % str->width == 0;
 }

@@ -38,19 +38,19 @@ static int32_t line_or_unknown(int64_t line)
 }
 
 /*
- * Up to 3.9: (address delta u8, line delta s8); a line holds from its address on. Nothing in the
- * table says where the code ends, so the last line holds for ever.
+ * Up to 3.9: (address delta u8, line delta s8, or u8 up to 3.5); a line holds from its address on.
+ * Nothing in the table says where the code ends, so the last line holds for ever. lasti in bytes.
  */
 static int32_t line_lnotab(const uint8_t *table, size_t table_bytes, int32_t first_line,
-			   int32_t unit)
+			   int64_t lasti, bool is_signed)
 {
-	int64_t lasti = (int64_t)unit * UNIT_BYTES, addr = 0, line = first_line;
+	int64_t addr = 0, line = first_line;
 
 	for (size_t i = 0; i + 1 < table_bytes; i += 2) {
 		addr += table[i];
 		if (addr > lasti)
 			break;
-		line += (int8_t)table[i + 1];
+		line += is_signed ? (int8_t)table[i + 1] : table[i + 1];
 	}
 	return line_or_unknown(line);
 }
@@ -149,7 +149,10 @@ int32_t linetable_line(enum krait_lines_kind kind, const uint8_t *table, size_t 
 		return line_or_unknown(first_line);
 	switch (kind) {
 	case KRAIT_LINES_LNOTAB:
-		return line_lnotab(table, table_bytes, first_line, unit);
+		return line_lnotab(table, table_bytes, first_line, (int64_t)unit * UNIT_BYTES,
+				   true);
+	case KRAIT_LINES_LNOTAB_UNSIGNED:
+		return line_lnotab(table, table_bytes, first_line, unit, false);
 	case KRAIT_LINES_PEP626:
 		return line_pep626(table, table_bytes, first_line, unit);
 	case KRAIT_LINES_PEP657:

@@ -91,7 +91,10 @@ static const char *name_of(struct symbolizer *sym, const struct krait_str *str, 
 	strbuf_reset(&sym->text);
 	if (!str->width)
 		return intern_str(sym->in, unknown);
-	text_add_pystr(&sym->text, bytes, str->bytes, str->width);
+	if (str->is_bytes)
+		text_add_utf8(&sym->text, bytes, str->bytes);
+	else
+		text_add_pystr(&sym->text, bytes, str->bytes, str->width);
 	if (str->is_cut)
 		strbuf_add_str(&sym->text, "…");
 	if (!sym->text.len)
