@@ -339,9 +339,10 @@ static __always_inline bool layout_load(struct scratch *s, const struct krait_pr
 
 /* Whether thread states may be left in the process from before a fork, one of which could pass for
  * this thread's. The main thread is the one that called fork. */
-static __always_inline bool needs_own_state(const struct krait_proc *p, struct task_struct *task)
+static __always_inline bool needs_own_state(const struct krait_proc *p, __u64 pid_tgid,
+					    struct task_struct *task)
 {
-	return p->current_addr && task->pid != task->tgid &&
+	return p->current_addr && (__u32)(pid_tgid >> 32) != (__u32)pid_tgid &&
 	       task->group_leader->flags & PF_FORKNOEXEC;
 }
 
@@ -359,7 +360,7 @@ static __always_inline enum krait_loss target_tick(const struct krait_proc *p, _
 	s->epoch = epoch;
 	s->now_ns = now_ns;
 	s->key = thread_key_of(task);
-	s->needs_own = needs_own_state(p, task);
+	s->needs_own = needs_own_state(p, pid_tgid, task);
 	return sample(s, task);
 }
 
