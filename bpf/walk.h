@@ -313,16 +313,21 @@ KRAIT_GLOBAL int walk_steps(void)
 	return 0;
 }
 
-/* Walks from `frame` on, as far as it goes. */
-static __always_inline void walk_from(struct scratch *s, __u64 frame)
+/* Walks from `frame` on, as far as it goes; below a marker, if `mark` is the fault of what should
+ * be there. */
+static __always_inline void walk_from(struct scratch *s, __u64 frame, __u32 mark)
 {
 	__u32 calls = max_depth * STEPS_PER_FRAME / STEPS_CALLS + 1;
+	struct krait_stack_rec *stack = stack_get();
 	struct walk *w = &s->walk;
 
 	w->frame = frame;
 	w->hash = s->proc.seed;
-	w->tortoise = w->step_cnt = w->cnt = w->flags = w->fault = 0;
+	w->tortoise = w->step_cnt = w->cnt = w->flags = 0;
 	w->next_mark = 1;
+	if (mark && stack)
+		frame_fault(w, stack, mark);
+	w->fault = 0;
 	for (__u32 i = 0; i < calls; i++)
 		if (walk_steps())
 			break;
@@ -349,13 +354,14 @@ static __always_inline bool entry_expect(struct scratch *s)
 
 /*
  * Whether the walk began at a stale frame: it came to an entry frame that leads elsewhere, or to
- * the end without one. A stack that was cut at --max-depth, or at a frame that can't be read, did
- * not come that far and is believed.
+ * none. (What an earlier call left may also go in a circle; what runs does not.) A stack that was
+ * cut at --max-depth did not come that far and is believed.
  */
 static __always_inline bool walk_was_stale(const struct walk *w)
 {
-	return w->entry == ENTRY_STALE ||
-	       (w->entry == ENTRY_UNPROVEN && !w->fault && !(w->flags & KRAIT_STACK_TRUNCATED));
+	if (w->entry != ENTRY_UNPROVEN)
+		return w->entry == ENTRY_STALE;
+	return w->fault != KRAIT_FAULT_FRAME_UNREADABLE && !(w->flags & KRAIT_STACK_TRUNCATED);
 }
 
 /* Walks the stack of the thread state in s->ts, from s->frame on, into the CPU's STACK record. */
@@ -373,11 +379,15 @@ static __always_inline enum krait_loss walk_stack(struct scratch *s)
 		w->chunk_lo = ts_word(s, s->layout.ts_chunk_off);
 		w->chunk_hi = w->chunk_lo + CHUNK_MIN_BYTES;
 	}
-	walk_from(s, s->frame);
+	walk_from(s, s->frame, 0);
 	if (walk_was_stale(w)) {
 		/* The call has not begun: what called it is what runs. */
 		w->entry = ENTRY_PROVEN;
-		walk_from(s, w->entry_from);
+		walk_from(s, w->entry_from, 0);
+	} else if (w->entry == ENTRY_UNPROVEN && w->fault) {
+		/* Stale, or not resident; a marker stands for the frames of this call then. */
+		w->entry = ENTRY_PROVEN;
+		walk_from(s, w->entry_from, w->fault);
 	}
 	return w->cnt ? KRAIT_LOSS_NONE : KRAIT_LOSS_NO_FRAME;
 }

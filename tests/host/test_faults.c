@@ -28,6 +28,45 @@ static bool is_frame_fault(uint32_t mark)
 	return mark == KRAIT_FAULT_FRAME_UNREADABLE || mark == KRAIT_FAULT_FRAME_CYCLE;
 }
 
+/* 3.11 and 3.12: an innermost frame counts only once an entry frame has proven it (walk.h). */
+static bool has_proof(void)
+{
+	return host.scratch->layout.fr_entry_off != KRAIT_NO_OFF;
+}
+
+/* Frames [from, to) of the walked stack, markers aside, are those of p from its frame `at` on. */
+static bool are_from(const struct parked *p, uint32_t from, uint32_t to, uint32_t at)
+{
+	const struct krait_frame *frames = stack_frames(host.stack);
+
+	for (uint32_t i = from; i < to; i++) {
+		struct symbol s = symbolizer_frame(host.sym, &frames[i]);
+
+		if (frames[i].mark)
+			continue;
+		if (at + i - from >= p->frame_cnt || !is_true(&s, &p->frames[at + i - from], true))
+			return false;
+	}
+	return true;
+}
+
+/* The unproven part was left out, with a marker in its place or without: what is there are true
+ * frames, each the caller of the one before, down to the outermost one or to one that can't be
+ * read. */
+static void assert_true_outer_part(const struct parked *p)
+{
+	const struct krait_frame *frames = stack_frames(host.stack);
+	uint32_t cnt = host.scratch->walk.cnt;
+	uint32_t from = is_frame_fault(frames[0].mark) ? 1 : 0;
+	uint32_t to = cnt > from && is_frame_fault(frames[cnt - 1].mark) ? cnt - 1 : cnt;
+	uint32_t at = p->frame_cnt - (to - from);
+
+	if (to < cnt) /* it ends early: anywhere */
+		for (at = 0; at < p->frame_cnt && !are_from(p, from, to, at);)
+			at++;
+	assert_true(to == from || are_from(p, from, to, at));
+}
+
 /* Each frame is the true one of its place or a marker; a marker for the frame itself ends the
  * stack, and without one the stack is whole. One marker more than there are frames may come of the
  * shim below the outermost frame: what can't be read does not tell that it is a shim. */
@@ -37,6 +76,10 @@ static void assert_true_or_marked(const struct parked *p)
 	uint32_t cnt = host.scratch->walk.cnt;
 
 	assert_true(cnt > 0 && cnt <= p->frame_cnt + 1);
+	if (has_proof() && is_frame_fault(frames[0].mark)) {
+		assert_true_outer_part(p);
+		return;
+	}
 	assert_true(cnt <= p->frame_cnt || is_frame_fault(frames[cnt - 1].mark));
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct symbol s = symbolizer_frame(host.sym, &frames[i]);
@@ -197,13 +240,20 @@ static void cycle_of(const struct parked *p, uint32_t from, uint32_t to)
 {
 	const struct krait_frame *frames = stack_frames(host.stack);
 	uint32_t cnt, len = from - to + 1;
+	enum krait_loss loss;
 
 	forget_all();
 	assert_int_equal(host_tick(p->thread_id, 1), KRAIT_LOSS_NONE);
 	host_patch(nth_frame(from) + host.scratch->layout.fr_prev_off, nth_frame(to));
-	assert_int_equal(bounded_tick(p->thread_id, 2), KRAIT_LOSS_NONE);
+	loss = bounded_tick(p->thread_id, 2);
 	host.patch_cnt = 0;
 	cnt = host.scratch->walk.cnt;
+	/* A circle of unproven frames is what an earlier call left: none of them is shown. */
+	if (has_proof() && (loss == KRAIT_LOSS_NO_FRAME || !frames[cnt - 1].mark)) {
+		assert_true_outer_part(p);
+		return;
+	}
+	assert_int_equal(loss, KRAIT_LOSS_NONE);
 	assert_int_equal(frames[cnt - 1].mark, KRAIT_FAULT_FRAME_CYCLE);
 	assert_true(cnt - 1 > from);
 	for (uint32_t i = 0; i < cnt - 1; i++) {
