@@ -24,7 +24,7 @@
  * verifier walks through every frame of a step and every call in the loops, so both are kept short:
  * the load would take 200 ms otherwise.
  */
-#define STEP_FRAMES 4
+#define STEP_FRAMES 8
 #define STEPS_CALLS 64
 /* The first read takes in some 30 frames for about 120 ns; a walk that leaves it is deep and reads
  * whole chunks. */
@@ -227,8 +227,10 @@ static __always_inline enum take frame_take(struct scratch *s, const struct fram
 	}
 	if (fields[v->owner] < v->shim_owner && code) {
 		unit = frame_unit(v, word_at(fields + v->instr), code);
-		*hash = (*hash ^ code) * 0x9e3779b97f4a7c15ULL;
-		*hash = (*hash ^ (*hash >> 29) ^ (__u32)unit) * 0xbf58476d1ce4e5b9ULL;
+		/* One multiplication waits for the frame before; the other one does not. */
+		*hash = (*hash ^ code ^ (__u32)unit * 0xbf58476d1ce4e5b9ULL) *
+			0x9e3779b97f4a7c15ULL;
+		*hash ^= *hash >> 32;
 		if (!frame_keep(&s->walk, stack, code, unit, 0))
 			return TAKE_WALK_OVER;
 	}
