@@ -95,13 +95,21 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_cpu(pids, seconds, timeout=30):
+def wait_cpu(pids, seconds, timeout=120):
     """Returns once each of these processes has used so much CPU time from now on."""
     goal = {pid: cpu_seconds(pid) + seconds for pid in pids}
     end = time.monotonic() + timeout
     while any(cpu_seconds(pid) < goal[pid] for pid in pids):
         assert time.monotonic() < end, "the workloads get no CPU time"
         time.sleep(0.02)
+
+
+def record_cpu(pids, seconds, *args):
+    """`krait record ARGS` until each of these processes has used so much CPU time: of the time on the
+    wall a busy host leaves them little."""
+    with kraitrun.start_record(*args) as krait:
+        wait_cpu(pids, seconds)
+        return krait.stop()
 
 
 def markers(name):

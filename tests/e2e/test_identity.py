@@ -6,21 +6,20 @@ loop, at a high rate.
 import re
 
 import folded
-import kraitrun
-from targets import Workload
+from targets import Workload, record_cpu
 
 # Where outer_N and inner_N may be executing, by their source in workloads/generated.py.
 LINES = {"inner": {1, 2, 3, 4, 5}, "outer": {8, 9}}
 # Some thousand pairs: of so many samples several were wrong when a name was trusted for a second.
 FREQ_HZ = 4999
-SECONDS = 3
+CPU_S = 2.5
 
 
 def test_generated_code_keeps_its_own_names(py, tmp_path):
     path = tmp_path / "x.folded"
     with Workload(py, "generated") as workload:
-        args = ("-p", workload.pid, "-F", FREQ_HZ, "-d", SECONDS, "--full-path", "-o", path)
-        kraitrun.record(*args, seconds=SECONDS)
+        args = ("-p", workload.pid, "-F", FREQ_HZ, "--full-path", "-o", path)
+        record_cpu([workload.pid], CPU_S, *args)
         workload.stop()
     seen = set()
     for stack in folded.read(path):
@@ -39,7 +38,7 @@ def test_threads_that_a_fork_left_behind_are_gone(py, tmp_path):
     path = tmp_path / "x.folded"
     with Workload(py, "refork") as workload:
         pid = workload.facts["child"]
-        kraitrun.record("-p", pid, "-F", FREQ_HZ, "-d", 1, "-o", path, seconds=1)
+        record_cpu([pid], 0.8, "-p", pid, "-F", FREQ_HZ, "-o", path)
         workload.stop()
     stacks = folded.of_pid(folded.read(path), pid)
     assert folded.having(stacks, "left_behind") == []

@@ -5,7 +5,6 @@ import os
 import re
 
 import folded
-import kraitrun
 import targets
 
 FAMILIES = re.compile(r"/families[23]?\.py$")
@@ -54,7 +53,8 @@ def test_alternating_families_at_5_khz(py, tmp_path):
     """Not one stack, of thousands, that the program's call graph does not have."""
     output = tmp_path / "run.folded"
     with targets.Workload(py, "families") as workload:
-        run = kraitrun.record("-p", workload.pid, "-F", 5000, "-d", 2, "-o", output, seconds=2)
+        args = ("-p", workload.pid, "-F", 5000, "-o", output)
+        run = targets.record_cpu([workload.pid], 1.8, *args)
         workload.stop()
     stacks = folded.read(output)
     assert run.ledger.samples > 1000
@@ -72,9 +72,8 @@ def test_time_without_the_gil_keeps_its_stack(py, tmp_path):
     """Two threads in zlib: at least 95 % of the ticks on them have the Python stack."""
     output = tmp_path / "run.folded"
     with targets.Workload(py, "zlibs") as workload:
-        run = kraitrun.record(
-            "-p", workload.pid, "-F", 499, "-d", "1s", "-t", "-o", output, seconds=1
-        )
+        args = ("-p", workload.pid, "-F", 499, "-t", "-o", output)
+        run = targets.record_cpu([workload.pid], 1.2, *args)
         tids = workload.facts["tids"]
         workload.stop()
     stacks = folded.having(folded.read(output), "squeeze")
@@ -91,9 +90,8 @@ def test_time_without_the_gil_keeps_its_stack(py, tmp_path):
 def test_max_depth_keeps_the_innermost_frames(py, tmp_path):
     output = tmp_path / "run.folded"
     with targets.Workload(py, "deep") as workload:
-        kraitrun.record(
-            *("-p", workload.pid, "-F", 499, "-d", 1, "--max-depth", 100, "-o", output), seconds=1
-        )
+        args = ("-p", workload.pid, "-F", 499, "--max-depth", 100, "-o", output)
+        targets.record_cpu([workload.pid], 0.5, *args)
         workload.stop()
     stacks = folded.read(output)
     assert folded.total(stacks) > 20
