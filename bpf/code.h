@@ -32,8 +32,6 @@
 #define TRUST_EPOCHS 2
 #define TRUST_OUTER_FRAMES 32
 
-extern KRAIT_CONFIG __u32 max_depth;
-
 #ifndef KRAIT_HOST
 static __always_inline struct sent_pair *sent_code_get(__u64 id);
 static __always_inline struct known_set *known_code_get(__u64 key);
@@ -398,7 +396,7 @@ KRAIT_GLOBAL int code_step(__u32 i)
 	if (!s || !stack || i >= s->walk.cnt)
 		return 1;
 	keep_bounds(i);
-	if (i >= max_depth)
+	if (i >= KRAIT_MAX_DEPTH_LIMIT)
 		return 1;
 	code_resolve(s, i, (struct krait_frame *)(stack + 1) + i);
 	return 0;

@@ -3,10 +3,12 @@
  * krait in the kernel: one program on a cpu-clock timer per CPU, and three on the scheduler's
  * tracepoints.
  *
- * A tick costs in proportion to what it has to find out. Not a target: a map lookup. A stack that
- * user space knows: the thread state checked, the frames read in bulk and hashed, one SAMPLE of 40
- * bytes. A stack new in this epoch: its code objects read and verified as well, and a STACK record,
- * with a CODE record for each code object not yet sent.
+ * A tick costs in proportion to what it has to find out. Not a target: a look at what this CPU
+ * remembers of it. A stack that user space knows: the thread state checked, the frames read in bulk
+ * and hashed, one SAMPLE of 40 bytes. A stack new in this epoch: walked again and kept, its code
+ * objects read and verified as well, and a STACK record, with a CODE record for each code object
+ * not yet sent. What is rare stands in global functions: the verifier takes each by itself, and the
+ * path of every tick stays short.
  *
  * Every tick on a target ends in exactly one counter: a sample, or the reason why there is none
  * (abi.h, KRAIT_LOSSES). Runs in the timer interrupt, so it never sleeps, and a page that is not
@@ -27,12 +29,15 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* ---- What user space sets before the load ---- */
 
-KRAIT_CONFIG __u32 max_depth = KRAIT_MAX_DEPTH_DEFAULT;
 /* Ring bytes waiting to be read at which user space is woken: it reads on a timer otherwise. */
 KRAIT_CONFIG __u32 wake_bytes = 1 << 20;
 
 /* Raised by user space about once a second; a stack is sent and verified again in each epoch. */
 volatile __u32 epoch = 1;
+/* Frames of a stack at most. A variable beside the epoch, not a constant: the constants lie on a
+ * page that a tick would have to touch for nothing else. */
+__u32 max_depth = KRAIT_MAX_DEPTH_DEFAULT;
+#define EPOCH_NS 1000000000ULL
 
 /* ---- Maps ---- */
 
@@ -42,40 +47,37 @@ struct {
 } ring SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64[KRAIT_CNT_CNT]);
-} counters SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, KRAIT_LAYOUTS);
 	__type(key, __u32);
 	__type(value, struct krait_layout);
 } layouts SEC(".maps");
 
-/* One per CPU, as plain arrays: a per-CPU map's value may not exceed 32 KB (PCPU_MIN_UNIT_SIZE). */
+/* One per CPU, as plain arrays: a per-CPU map's value may not exceed 32 KB (PCPU_MIN_UNIT_SIZE). An
+ * array that can be mapped starts on a page of its own; user space reads the counters there. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1); /* user space: the number of possible CPUs */
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
+#define STACK_BYTES_MAX                                                                            \
+	(sizeof(struct krait_stack_rec) + KRAIT_MAX_DEPTH_LIMIT * sizeof(struct krait_frame))
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 1); /* user space: the number of possible CPUs */
 	__uint(key_size, sizeof(__u32));
-	/* user space: for max_depth frames */
-	__uint(value_size, sizeof(struct krait_stack_rec) +
-				   KRAIT_MAX_DEPTH_DEFAULT * sizeof(struct krait_frame));
+	__uint(value_size, STACK_BYTES_MAX);
 } stacks SEC(".maps");
 
 /* Powers of two: a mask makes the slot. What does not fit is looked at or sent again, never wrong.
  */
 #define STACK_SLOTS (1 << 15)
 #define CODE_SLOTS (1 << 14)
+#define STACK_SETS (1 << 13) /* 512 KB */
 #define KNOWN_SETS (1 << 13) /* 1 MB */
 
 struct {
@@ -94,9 +96,10 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KNOWN_SETS);
+	__uint(map_flags, BPF_F_MMAPABLE); /* for the alignment: a set is a cache line */
+	__uint(max_entries, STACK_SETS);
 	__type(key, __u32);
-	__type(value, struct known_set);
+	__type(value, struct stack_set);
 } known_stacks SEC(".maps");
 
 struct {
@@ -120,6 +123,12 @@ static __always_inline struct scratch *scratch_get(void)
 	__u32 cpu = bpf_get_smp_processor_id();
 
 	return bpf_map_lookup_elem(&scratches, &cpu);
+}
+
+/* The place for what is remembered of the tick's thread. */
+static __always_inline struct recent *recent_of(struct scratch *s)
+{
+	return &s->recents[s->tid & (RECENT_CNT - 1)];
 }
 
 static __always_inline struct krait_stack_rec *stack_get(void)
@@ -150,20 +159,19 @@ static __always_inline struct known_set *known_code_get(__u64 key)
 	return bpf_map_lookup_elem(&known_codes, &slot);
 }
 
-static __always_inline struct known_set *known_stack_get(__u64 key)
+static __always_inline struct stack_set *known_stack_get(__u64 key)
 {
-	__u32 slot = (key >> 8) & (KNOWN_SETS - 1);
+	__u32 slot = (key >> 8) & (STACK_SETS - 1);
 
 	return bpf_map_lookup_elem(&known_stacks, &slot);
 }
 
 static __always_inline void platform_count(__u32 counter, __u64 n)
 {
-	__u32 zero = 0;
-	__u64 *c = bpf_map_lookup_elem(&counters, &zero);
+	struct scratch *s = scratch_get();
 
-	if (c && counter < KRAIT_CNT_CNT)
-		c[counter] += n;
+	if (s && counter < KRAIT_CNT_CNT)
+		s->counters[counter] += n;
 }
 
 static __always_inline long ring_put(void *record, __u32 n, __u64 flags)
@@ -199,22 +207,6 @@ static __always_inline struct thread_key thread_key_of(struct task_struct *task)
 	return key;
 }
 
-/* Tells user space the thread's name when it is new, and once an epoch if it has changed. */
-static __always_inline void thread_name(struct scratch *s, struct thread_memo *memo)
-{
-	char comm[KRAIT_COMM_BYTES] = {};
-	const __u64 *now = (const __u64 *)comm, *then = (const __u64 *)memo->comm;
-
-	if (memo->comm_epoch == s->epoch)
-		return;
-	memo->comm_epoch = s->epoch;
-	bpf_get_current_comm(comm, sizeof(comm));
-	if (now[0] == then[0] && now[1] == then[1])
-		return;
-	__builtin_memcpy(memo->comm, comm, sizeof(comm));
-	send_process(KRAIT_PROCESS_THREAD, s->pid, s->tid, 0, false);
-}
-
 static __always_inline struct thread_memo *thread_memo_of(struct scratch *s,
 							  struct task_struct *task)
 {
@@ -226,6 +218,32 @@ static __always_inline struct thread_memo *thread_memo_of(struct scratch *s,
 		memo->seed = s->proc.seed;
 	}
 	return memo;
+}
+
+/* Tells user space the thread's name when it is new, and once an epoch if it has changed. */
+KRAIT_GLOBAL int thread_name(void)
+{
+	char comm[KRAIT_COMM_BYTES] = {};
+	const __u64 *now = (const __u64 *)comm, *then;
+	struct scratch *s = scratch_get();
+	struct thread_memo *memo;
+
+	if (!s)
+		return 0;
+	memo = thread_memo_of(s, bpf_get_current_task_btf());
+	if (!memo)
+		return 0;
+	recent_of(s)->is_named = 1;
+	if (memo->comm_epoch == s->epoch)
+		return 0;
+	memo->comm_epoch = s->epoch;
+	then = (const __u64 *)memo->comm;
+	bpf_get_current_comm(comm, sizeof(comm));
+	if (now[0] == then[0] && now[1] == then[1])
+		return 0;
+	__builtin_memcpy(memo->comm, comm, sizeof(comm));
+	send_process(KRAIT_PROCESS_THREAD, s->pid, s->tid, 0, false);
+	return 0;
 }
 
 /* Sends the stack s->stack_id unless user space got it in this epoch. */
@@ -244,7 +262,7 @@ static __always_inline enum krait_loss stack_send(struct scratch *s, struct krai
 	stack->pid = s->pid;
 	stack->frame_cnt = s->walk.cnt;
 	keep_bounds(n);
-	if (n > sizeof(*stack) + max_depth * sizeof(struct krait_frame))
+	if (n > STACK_BYTES_MAX)
 		return KRAIT_LOSS_STACK_NOT_SENT;
 	if (platform_send(stack, n, false) != 0)
 		return KRAIT_LOSS_STACK_NOT_SENT;
@@ -254,26 +272,42 @@ static __always_inline enum krait_loss stack_send(struct scratch *s, struct krai
 	return KRAIT_LOSS_NONE;
 }
 
-/* Gives the walked stack its id, s->stack_id; user space has the stack then. */
-static __always_inline enum krait_loss stack_know(struct scratch *s, struct krait_stack_rec *stack)
+/*
+ * Gives the walked stack its id, s->stack_id, and user space the stack, unless it has it.
+ * The frames are walked a second time to be kept; if that shows another stack (memory that another
+ * process writes), the second one is what counts and nothing is remembered of it.
+ */
+KRAIT_GLOBAL int stack_learn(void)
 {
-	__u64 key = mix64(s->walk.hash ^ s->walk.flags ^ (__u64)s->epoch << 32);
-	struct known_set *set = known_stack_get(key);
-	struct known *k;
-	enum krait_loss loss;
+	struct krait_stack_rec *stack = stack_get();
+	struct scratch *s = scratch_get();
+	enum krait_loss loss = KRAIT_LOSS_NONE;
+	struct stack_set *set;
+	__u64 hash;
 
-	if (!set)
+	if (!s || !stack)
 		return KRAIT_LOSS_STACK_NOT_SENT;
-	k = known_find(set, key, s->epoch);
-	if (known_is(k, key)) {
-		s->stack_id = k->id;
-		return KRAIT_LOSS_NONE;
-	}
+	hash = s->walk.hash;
+	if (!s->walk.is_kept)
+		loss = walk_stack(s, true);
+	if (loss)
+		return loss;
 	code_resolve_all(s);
 	loss = stack_send(s, stack);
-	if (!loss && !s->is_unsettled)
-		known_set_id(k, key, s->stack_id, s->epoch, s->now_ns);
+	set = known_stack_get(s->stack_key);
+	if (set && !loss && !s->is_unsettled && hash == s->walk.hash)
+		stack_set_add(set, s->stack_key, s->stack_id);
 	return loss;
+}
+
+static __always_inline enum krait_loss stack_know(struct scratch *s)
+{
+	struct stack_set *set;
+
+	s->stack_key = mix64(s->walk.hash ^ s->walk.flags ^ (__u64)s->epoch << 32);
+	set = known_stack_get(s->stack_key);
+	s->stack_id = set ? stack_set_find(set, s->stack_key) : 0;
+	return s->stack_id ? KRAIT_LOSS_NONE : stack_learn();
 }
 
 static __always_inline enum krait_loss sample_send(struct scratch *s)
@@ -298,33 +332,46 @@ static __always_inline enum krait_loss sample_send(struct scratch *s)
 	return KRAIT_LOSS_NONE;
 }
 
-/* A tick on a target: from its thread to its sample. */
-static __always_inline enum krait_loss sample(struct scratch *s, struct task_struct *task)
+/* Looks for the thread's state, where its earlier ticks found it or in the list. 0 or a loss. */
+KRAIT_GLOBAL int thread_learn(void)
 {
-	struct krait_stack_rec *stack = stack_get();
-	struct thread_memo *memo = thread_memo_of(s, task);
+	struct scratch *s = scratch_get();
+	struct thread_memo *memo;
 	enum krait_loss loss;
 
-	if (!stack || !memo)
+	if (!s)
+		return KRAIT_LOSS_THREAD_UNREADABLE;
+	memo = thread_memo_of(s, bpf_get_current_task_btf());
+	if (!memo)
 		return KRAIT_LOSS_THREAD_UNREADABLE;
 	loss = thread_find(s, memo, s->now_ns);
+	if (!loss)
+		recent_of(s)->tstate = s->tstate;
+	return loss;
+}
+
+/* A tick on a target: from its thread to its sample. */
+static __always_inline enum krait_loss sample(struct scratch *s, struct recent *r)
+{
+	enum krait_loss loss = KRAIT_LOSS_NONE;
+
+	s->tstate = r->tstate;
+	if (!thread_runs_at(s))
+		loss = thread_learn();
+	/* Without chunks each frame costs a read: none is walked twice. */
+	loss = loss ?: walk_stack(s, s->layout.ts_chunk_off == KRAIT_NO_OFF);
 	if (loss)
 		return loss;
-	loss = walk_stack(s);
-	if (loss)
-		return loss;
-	thread_name(s, memo);
-	loss = stack_know(s, stack);
-	if (loss)
-		return loss;
-	return sample_send(s);
+	if (!r->is_named)
+		thread_name();
+	return stack_know(s) ?: sample_send(s);
 }
 
 /* Puts the target's layout into the scratch, if it is not there from the last tick: layouts are
  * added, never changed. */
-static __always_inline bool layout_load(struct scratch *s, const struct krait_proc *p)
+static __always_inline bool layout_load(struct scratch *s)
 {
-	__u32 layout_idx = p->layout_idx;
+	__u32 layout_idx = s->proc.layout_idx;
 	struct krait_layout *layout;
 
 	if (s->layout_num == layout_idx + 1)
@@ -337,64 +384,95 @@ static __always_inline bool layout_load(struct scratch *s, const struct krait_pr
 	return true;
 }
 
-/* Whether thread states may be left in the process from before a fork, one of which could pass for
- * this thread's. The main thread is the one that called fork. */
-static __always_inline bool needs_own_state(const struct krait_proc *p, __u64 pid_tgid,
-					    struct task_struct *task)
+/* Prepares the CPU's scratch for the target and takes the sample. */
+static __always_inline enum krait_loss target_tick(struct scratch *s, struct recent *r,
+						   struct task_struct *task)
 {
-	return p->current_addr && (__u32)(pid_tgid >> 32) != (__u32)pid_tgid &&
-	       task->group_leader->flags & PF_FORKNOEXEC;
+	s->proc = r->proc;
+	s->now_ns = bpf_ktime_get_ns();
+	s->key = thread_key_of(task);
+	s->needs_own = r->needs_own;
+	if (!layout_load(s))
+		return KRAIT_LOSS_LAYOUT_MISSING;
+	return sample(s, r);
 }
 
-/* Prepares the CPU's scratch for the target and takes the sample. */
-static __always_inline enum krait_loss target_tick(const struct krait_proc *p, __u64 pid_tgid,
-						   struct task_struct *task, __u64 now_ns)
+/* Whether thread states may be left in the process from before a fork, one of which could pass for
+ * this thread's. The main thread is the one that called fork. */
+static __always_inline bool needs_own_state(const struct scratch *s, const struct krait_proc *p)
+{
+	return p->current_addr && s->pid != s->tid &&
+	       bpf_get_current_task_btf()->group_leader->flags & PF_FORKNOEXEC;
+}
+
+/*
+ * Finds out what the tick hit, into its struct recent. It is remembered where nothing can change
+ * without a new generation: a process that is to be asked about again soon is not.
+ */
+KRAIT_GLOBAL int tick_learn(void)
 {
 	struct scratch *s = scratch_get();
+	__u64 now_ns = bpf_ktime_get_ns();
+	struct krait_proc *p;
+	struct recent *r;
 
-	if (!s || !layout_load(s, p))
-		return KRAIT_LOSS_LAYOUT_MISSING;
-	s->proc = *p;
-	s->pid = pid_tgid >> 32;
-	s->tid = pid_tgid;
-	s->epoch = epoch;
-	s->now_ns = now_ns;
-	s->key = thread_key_of(task);
-	s->needs_own = needs_own_state(p, pid_tgid, task);
-	return sample(s, task);
+	if (!s)
+		return 0;
+	r = recent_of(s);
+	__builtin_memset(r, 0, sizeof(*r));
+	r->tid = s->tid;
+	r->generation = generation; /* before the verdict is looked up */
+	p = s->mm ? proc_of_tick(s->pid, s->mm) : NULL;
+	r->proc.state = KRAIT_PROC_IGNORED;
+	r->epoch = s->epoch;
+	if (p) {
+		if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_IGNORED)
+			proc_ask(p, s->pid, now_ns);
+		r->proc = *p;
+		r->needs_own = needs_own_state(s, p);
+		if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_STARTING ||
+		    (p->state == KRAIT_PROC_IGNORED && p->look_at_ns < now_ns + EPOCH_NS))
+			r->epoch = 0;
+	}
+	r->proc.mm = s->mm;
+	return 0;
 }
 
 SEC("perf_event")
 int krait_tick(struct bpf_perf_event_data *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	/* Each field of the task is read once: the verifier takes a millisecond to check an access.
-	 */
-	__u64 mm = (__u64)task->mm, pid_tgid = bpf_get_current_pid_tgid();
-	__u32 pid = pid_tgid >> 32;
-	struct krait_proc *p = mm ? proc_of_tick(pid, mm) : NULL;
-	enum krait_loss loss = KRAIT_LOSS_NONE;
-	__u64 now_ns;
+	struct scratch *s = scratch_get();
+	enum krait_loss loss;
+	struct recent *r;
 
-	if (!p) {
+	if (!s)
+		return 0;
+	s->mm = (__u64)task->mm;
+	s->pid = task->tgid;
+	s->tid = task->pid;
+	s->epoch = epoch;
+	r = recent_of(s);
+	if (r->tid != s->tid || r->proc.mm != s->mm || r->epoch != s->epoch ||
+	    r->generation != generation)
+		tick_learn();
+	switch (r->proc.state) {
+	case KRAIT_PROC_UNKNOWN:
+		platform_count(KRAIT_CNT_UNJUDGED_TICKS, 1);
+		return 0;
+	case KRAIT_PROC_IGNORED:
 		platform_count(KRAIT_CNT_OTHER_TICKS, 1);
 		return 0;
-	}
-	now_ns = bpf_ktime_get_ns();
-	if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_IGNORED) {
-		platform_count(p->state == KRAIT_PROC_UNKNOWN ? KRAIT_CNT_UNJUDGED_TICKS
-							      : KRAIT_CNT_OTHER_TICKS,
-			       1);
-		proc_ask(p, pid, now_ns);
-		return 0;
+	case KRAIT_PROC_STARTING:
+		loss = KRAIT_LOSS_STARTING;
+		break;
+	case KRAIT_PROC_UNSUPPORTED:
+		loss = KRAIT_LOSS_UNSUPPORTED;
+		break;
+	default:
+		loss = target_tick(s, r, task);
 	}
 	platform_count(KRAIT_CNT_TARGET_TICKS, 1);
-	if (p->state == KRAIT_PROC_STARTING)
-		loss = KRAIT_LOSS_STARTING;
-	else if (p->state == KRAIT_PROC_UNSUPPORTED)
-		loss = KRAIT_LOSS_UNSUPPORTED;
-	else
-		loss = target_tick(p, pid_tgid, task, now_ns);
 	if (loss)
 		platform_count(loss, 1);
 	return 0;

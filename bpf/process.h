@@ -28,8 +28,17 @@ struct {
 	__type(value, struct krait_proc);
 } procs SEC(".maps");
 
+/* Raised with every change of a verdict, after it: what a CPU remembers of a process (struct
+ * recent) holds for one generation. Beside `epoch`, on one cache line. */
+volatile __u32 generation = 1;
+
 static __always_inline long platform_send(void *record, __u32 n, bool wake);
 static __always_inline void platform_count(__u32 counter, __u64 n);
+
+static __always_inline void generation_next(void)
+{
+	__sync_fetch_and_add(&generation, 1);
+}
 
 static __always_inline __u64 new_seed(__u32 pid)
 {
@@ -131,6 +140,7 @@ int BPF_PROG(krait_fork, struct task_struct *parent, struct task_struct *child)
 	else if (proc_is_python(&copy))
 		send_process(KRAIT_PROCESS_FORK, pid, pid, parent_pid,
 			     copy.state == KRAIT_PROC_STARTING);
+	generation_next();
 	return 0;
 }
 
@@ -145,6 +155,7 @@ int BPF_PROG(krait_exec, struct task_struct *task)
 		return 0;
 	was_python = proc_is_python(p);
 	proc_reset(p, pid, (__u64)task->mm);
+	generation_next();
 	if (was_python)
 		send_process(KRAIT_PROCESS_EXEC, pid, pid, 0, false);
 	return 0;
@@ -166,6 +177,7 @@ int BPF_PROG(krait_exit, struct task_struct *task)
 	if (proc_is_python(p))
 		send_process(KRAIT_PROCESS_EXIT, pid, pid, 0, false);
 	bpf_map_delete_elem(&procs, &pid);
+	generation_next();
 	return 0;
 }
 

@@ -48,12 +48,26 @@ struct walk {
 	__u64 entry_from;   /* to where the first entry frame must lead: see walk_entry */
 	__u32 win_bytes;
 	__u32 win_want;	 /* how much to read into the window next */
+	__u32 is_kept;	 /* the frames go into the STACK record; else only into the hash */
 	__u32 step_cnt;	 /* steps taken */
 	__u32 next_mark; /* step count at which the tortoise moves */
-	__u32 cnt;	 /* frames kept */
+	__u32 cnt;	 /* frames taken, */
+	__u32 cnt_max;	 /* of at most so many */
 	__u32 entry;	 /* enum walk_entry */
 	__u16 flags;	 /* KRAIT_STACK_* */
 	__u16 fault;	 /* of the frame that ended the walk, or 0 */
+};
+
+/* What a step of the walk needs of the layout, as locals: through the scratch the compiler would
+ * have to load each again after every frame. */
+struct frame_view {
+	__u32 first, need;		/* the bytes of a frame to be read */
+	__u32 code, prev, instr, owner; /* where its fields are in them */
+	__u32 shim_owner;		/* 256: there are none */
+	__u32 entry, entry_min; /* the byte that marks an entry frame; 256: no proof is needed (any
+				   more) */
+	__u32 instr_kind;
+	__u64 bytecode_off;
 };
 
 /* How a thread is recognised in the list. */
@@ -71,34 +85,73 @@ struct code_build {
 	__u8 text[CODE_TEXT_BYTES + 8];
 };
 
+/*
+ * What the last ticks on this CPU found out about a thread and its process, so that the next one
+ * needs none of the maps for it. True as long as the verdicts (state.h, `generation`) and the epoch
+ * are the same; the thread state's address is no more than a place to look first.
+ */
+struct recent {
+	__u32 tid;
+	__u32 generation;
+	__u32 epoch; /* 0: nothing */
+	__u16 needs_own;
+	__u16 is_named; /* user space has been told the thread's name in this epoch */
+	__u64 tstate;
+	struct krait_proc proc; /* proc.mm is whose this is about */
+};
+
+/* Threads that a CPU remembers so, by the low bits of their ids. */
+#define RECENT_CNT 16
+#define PAGE_BYTES 4096
+
+/*
+ * One per CPU, on pages of its own. What a tick costs when the last one was long ago is not its
+ * instructions but the cache lines and the TLB entries that it must fetch, some 50 ns each; so what
+ * every tick touches is on the first page, and the window behind it.
+ */
 struct scratch {
-	struct krait_layout layout;
-	__u32 layout_num; /* its index + 1: the last tick on this CPU may have needed the same */
-	struct krait_proc proc;
-	__u32 pid, tid;
-	__u32 epoch;
-	__u64 now_ns; /* of this tick */
-	/* This stack holds a frame with a fault, or a code object that is not trusted yet: look
-	 * again at the next tick. */
-	__u32 is_unsettled;
-	__u64 stack_id;
-	__u64 print;	 /* a code object's fingerprint in the making */
-	__u32 needs_own; /* a state counts only once it is proven to be the thread's: ts_is_own */
-	struct thread_key key;
-	__u64 tstate;	   /* the thread state in ts: found, or where the search is */
-	__u64 frame;	   /* its innermost frame */
-	__u64 cframe_prev; /* the _PyCFrame before its innermost, where the version has them; or 0
-			    */
-	__u64 interp;	   /* the search: whose list it is in, */
-	__u64 looked_at;   /* the last thread state it looked at, */
-	__u64 idle_tstate; /* and the thread's state that runs no frame, if there is one */
-	struct walk walk;
-	__u8 ts[TSTATE_BYTES + 8];
-	__u8 code[CODE_HEAD_BYTES + 8];
-	/* What every tick touches ends here: the rest lies on pages of its own. */
+	union {
+		struct {
+			__u64 counters[KRAIT_CNT_CNT]; /* first: user space reads them in place */
+			__u32 pid, tid;
+			__u64 mm;
+			__u32 epoch;
+			/* This stack holds a frame with a fault, or a code object that is not
+			 * trusted yet: look again at the next tick. */
+			__u32 is_unsettled;
+			__u64 now_ns; /* of this tick */
+			__u64 stack_key;
+			__u64 stack_id;
+			__u64 print;	  /* a code object's fingerprint in the making */
+			__u32 needs_own;  /* a state counts only once it is proven to be the
+					     thread's: ts_is_own */
+			__u32 layout_num; /* its index + 1: the last tick on this CPU may have
+					     needed the same */
+			struct thread_key key;
+			__u64 tstate; /* the thread state in ts: found, or where the search is */
+			__u64 frame;  /* its innermost frame */
+			__u64 cframe_prev; /* the _PyCFrame before its innermost, where the version
+					      has them; or 0 */
+			__u64 interp;	   /* the search: whose list it is in, */
+			__u64 looked_at;   /* the last thread state it looked at, */
+			__u64 idle_tstate; /* and the thread's state that runs no frame, if any */
+			struct krait_proc proc;
+			struct krait_layout layout;
+			struct frame_view view;
+			struct walk walk;
+			__u8 ts[TSTATE_BYTES + 8];
+			struct recent recents[RECENT_CNT];
+			__u8 code[CODE_HEAD_BYTES + 8];
+		};
+		__u8 hot_page[PAGE_BYTES];
+	};
 	__u8 window[WINDOW_BYTES + 2 * FRAME_BYTES];
 	struct code_build build;
+	__u8 pad[-(WINDOW_BYTES + 2 * FRAME_BYTES + sizeof(struct code_build)) % PAGE_BYTES];
 };
+
+_Static_assert(sizeof(struct scratch) % PAGE_BYTES == 0, "state: scratch");
+_Static_assert(__builtin_offsetof(struct scratch, window) == PAGE_BYTES, "state: hot page");
 
 /* What a thread's ticks tell its next ones. */
 struct thread_memo {
@@ -132,17 +185,45 @@ static __always_inline void sent_add(struct sent_pair *pair, __u64 tag)
 	pair->tag[0] = tag;
 }
 
-/*
- * What was found when something was last looked at: a code object's id by its address, a stack's id
- * by what was walked. In sets of KNOWN_WAYS, so that what is in use seldom has to go for something
- * else that is.
- *
- * Any CPU writes without a lock; `check` is made of the key and the id, so that a half-written pair
- * is no answer instead of a wrong one.
- */
-#define KNOWN_WAYS 4
+/* A half-written pair of words must be no answer instead of a wrong one: any CPU writes without a
+ * lock. So an id is kept beside a check made of it and its key. */
 #define KNOWN_MULTIPLIER 0x9e3779b97f4a7c15ULL
+#define KNOWN_WAYS 4
 
+static __always_inline __u64 known_check(__u64 key, __u64 id)
+{
+	return key ^ id * KNOWN_MULTIPLIER;
+}
+
+/* The ids of stacks by what was walked and the epoch, a cache line of them; the oldest goes. */
+struct stack_set {
+	struct {
+		__u64 check;
+		__u64 id;
+	} way[KNOWN_WAYS];
+};
+
+/* The id of the stack, or 0. */
+static __always_inline __u64 stack_set_find(const struct stack_set *set, __u64 key)
+{
+	for (int i = 0; i < KNOWN_WAYS; i++)
+		if (set->way[i].check == known_check(key, set->way[i].id))
+			return set->way[i].id;
+	return 0;
+}
+
+static __always_inline void stack_set_add(struct stack_set *set, __u64 key, __u64 id)
+{
+	for (int i = KNOWN_WAYS - 1; i > 0; i--)
+		set->way[i] = set->way[i - 1];
+	set->way[0].id = id;
+	set->way[0].check = known_check(key, id);
+}
+
+/*
+ * What was found when a code object was last looked at, by its address. In sets, so that what is in
+ * use seldom has to go for something else that is.
+ */
 struct known {
 	__u64 check;
 	__u64 id;
@@ -157,7 +238,7 @@ struct known_set {
 
 static __always_inline bool known_is(const struct known *k, __u64 key)
 {
-	return k->check == (key ^ k->id * KNOWN_MULTIPLIER) && k->id;
+	return k->check == known_check(key, k->id) && k->id;
 }
 
 /* The entry of the key; or the one to be overwritten with it: the first that no tick of this epoch
@@ -182,7 +263,7 @@ static __always_inline void known_set_id(struct known *k, __u64 key, __u64 id, _
 	if (!known_is(k, key) || k->id != id)
 		k->since_epoch = epoch;
 	k->id = id;
-	k->check = key ^ id * KNOWN_MULTIPLIER;
+	k->check = known_check(key, id);
 	k->epoch = epoch;
 	k->at_ns = now_ns;
 }

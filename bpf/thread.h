@@ -112,6 +112,16 @@ static __always_inline bool ts_is_own(struct scratch *s, struct thread_memo *mem
 	return true;
 }
 
+/*
+ * Whether s->tstate is a state of the thread s->key, in its interpreter's list, that runs a frame:
+ * then it is in s->ts, and the frame is s->frame. What every tick of a known thread comes down to.
+ */
+static __always_inline bool thread_runs_at(struct scratch *s)
+{
+	return ts_read(s, s->tstate) && ts_matches(s) && ts_is_listed(s, s->tstate) &&
+	       ts_frame(s) && s->frame;
+}
+
 /* Puts the search at the head of the interpreter's list, which may be empty. */
 static __always_inline bool search_enter(struct scratch *s, __u64 interp)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Walking the frames of a thread state, innermost first, into the CPU's STACK record.
+ * Walking the frames of a thread state, innermost first, into a hash and the CPU's STACK record.
  *
  * Since 3.11 frames lie one after another in the thread's data-stack chunks, callers below callees.
  * So the part of the chunk that ends with the innermost frame is read in one piece into a window,
@@ -35,8 +35,9 @@
 #define CHUNK_MIN_BYTES 16384
 /* At worst every frame is a step of its own (heap frames), and a shim stands between any two. */
 #define STEPS_PER_FRAME 2
+#define STEPS_CALLS_CALLS (KRAIT_MAX_DEPTH_LIMIT * STEPS_PER_FRAME / STEPS_CALLS + 1)
 
-extern KRAIT_CONFIG __u32 max_depth;
+extern __u32 max_depth;
 
 #ifndef KRAIT_HOST
 static __always_inline struct scratch *scratch_get(void);
@@ -85,33 +86,20 @@ static __always_inline bool chunk_find(struct walk *w, __u64 frame)
 	return false;
 }
 
-/* What a step needs of the layout, as locals: through the scratch the compiler would have to load
- * each again after every frame that is stored. */
-struct frame_view {
-	__u32 entry, entry_min; /* the byte that marks an entry frame; 256: no proof is needed (any
-				   more) */
-	__u32 first, need;	/* the bytes of a frame to be read */
-	__u32 code, prev, instr, owner; /* where its fields are in them */
-	__u32 shim_owner;		/* 256: there are none */
-	__u32 instr_kind;
-	__u64 bytecode_off;
-};
-
 static __always_inline struct frame_view frame_view(const struct scratch *s)
 {
 	const struct krait_layout *l = &s->layout;
-	bool needs_proof = s->walk.entry == ENTRY_UNPROVEN;
 	bool has_owner = l->fr_owner_off != KRAIT_NO_OFF;
 	struct frame_view v = {
 		.first = l->fr_first_off,
-		.need = l->fr_read_bytes & (FRAME_BYTES - 1),
-		.code = (l->fr_code_off - l->fr_first_off) & (FRAME_BYTES - 1),
-		.prev = (l->fr_prev_off - l->fr_first_off) & (FRAME_BYTES - 1),
-		.instr = (l->fr_instr_off - l->fr_first_off) & (FRAME_BYTES - 1),
-		.owner = has_owner ? (l->fr_owner_off - l->fr_first_off) & (FRAME_BYTES - 1) : 0,
+		.need = l->fr_read_bytes,
+		.code = l->fr_code_off - l->fr_first_off,
+		.prev = l->fr_prev_off - l->fr_first_off,
+		.instr = l->fr_instr_off - l->fr_first_off,
+		.owner = has_owner ? l->fr_owner_off - l->fr_first_off : 0,
 		.shim_owner = has_owner ? l->shim_owner : 256,
-		.entry = needs_proof ? (l->fr_entry_off - l->fr_first_off) & (FRAME_BYTES - 1) : 0,
-		.entry_min = needs_proof ? l->fr_entry_min : 256,
+		.entry = l->fr_entry_off - l->fr_first_off,
+		.entry_min = l->fr_entry_min,
 		.instr_kind = l->instr_kind,
 		.bytecode_off = l->co_bytecode_off,
 	};
@@ -168,32 +156,41 @@ static __always_inline __s32 frame_unit(const struct frame_view *v, __u64 instr,
 	return bytes >> 1;
 }
 
-/* Keeps a frame; false if the stack is full. The count stays in memory: the verifier would follow
+/* Counts a frame; false if the stack is full. The count stays in memory: the verifier would follow
  * each value of it. */
-static __always_inline bool frame_keep(struct walk *w, struct krait_stack_rec *stack, __u64 code,
-				       __s32 unit, __u32 mark)
+static __always_inline bool frame_count(struct walk *w, __u32 *i)
 {
-	struct krait_frame *frames = (struct krait_frame *)(stack + 1);
-	__u32 i = w->cnt;
-
-	if (i >= max_depth) {
+	*i = w->cnt;
+	if (*i >= w->cnt_max) {
 		w->flags |= KRAIT_STACK_TRUNCATED;
 		return false;
 	}
+	w->cnt = *i + 1;
+	return true;
+}
+
+static __always_inline void frame_keep(struct krait_stack_rec *stack, __u32 i, __u64 code,
+				       __s32 unit, __u32 mark)
+{
+	struct krait_frame *frames = (struct krait_frame *)(stack + 1);
+
 	keep_bounds(i);
+	if (i >= KRAIT_MAX_DEPTH_LIMIT)
+		return;
 	frames[i].code_id = code;
 	frames[i].unit = unit;
 	frames[i].mark = mark;
-	w->cnt = i + 1;
-	return true;
 }
 
 /* Ends the walk at a frame that can't be read, with a marker in its place. */
 static __always_inline int frame_fault(struct walk *w, struct krait_stack_rec *stack, __u32 fault)
 {
+	__u32 i;
+
 	w->fault = fault;
 	w->hash = mix64(w->hash ^ fault);
-	frame_keep(w, stack, 0, 0, fault);
+	if (frame_count(w, &i) && w->is_kept)
+		frame_keep(stack, i, 0, 0, fault);
 	return 1;
 }
 
@@ -217,7 +214,8 @@ static __always_inline enum take frame_take(struct scratch *s, const struct fram
 	 * for all. */
 	__u64 code = word_at(fields + v->code) & ~7ULL;
 	bool is_entry = fields[v->entry] >= v->entry_min;
-	__s32 unit;
+	__u64 instr;
+	__u32 i;
 
 	*frame = word_at(fields + v->prev);
 	if (is_entry) {
@@ -226,13 +224,14 @@ static __always_inline enum take frame_take(struct scratch *s, const struct fram
 			return TAKE_WALK_OVER;
 	}
 	if (fields[v->owner] < v->shim_owner && code) {
-		unit = frame_unit(v, word_at(fields + v->instr), code);
+		instr = word_at(fields + v->instr);
 		/* One multiplication waits for the frame before; the other one does not. */
-		*hash = (*hash ^ code ^ (__u32)unit * 0xbf58476d1ce4e5b9ULL) *
-			0x9e3779b97f4a7c15ULL;
+		*hash = (*hash ^ code ^ instr * 0xbf58476d1ce4e5b9ULL) * 0x9e3779b97f4a7c15ULL;
 		*hash ^= *hash >> 32;
-		if (!frame_keep(&s->walk, stack, code, unit, 0))
+		if (!frame_count(&s->walk, &i))
 			return TAKE_WALK_OVER;
+		if (s->walk.is_kept)
+			frame_keep(stack, i, code, frame_unit(v, instr, code), 0);
 	}
 	return is_entry ? TAKE_STEP_OVER : TAKE_ON;
 }
@@ -278,7 +277,10 @@ static __always_inline int step_window(struct scratch *s, const struct frame_vie
 	for (int i = 0; i < STEP_FRAMES && take == TAKE_ON; i++) {
 		__u64 at = frame - lo;
 
-		if (at > last || at >= WINDOW_BYTES)
+		if (at > last)
+			break;
+		keep_bounds(at);
+		if (at >= WINDOW_BYTES) /* it is not: for the verifier */
 			break;
 		take = frame_take(s, v, stack, at, &frame, &hash);
 	}
@@ -298,7 +300,16 @@ KRAIT_GLOBAL int walk_step(void)
 		return 1;
 	if (walk_goes_round(&s->walk))
 		return frame_fault(&s->walk, stack, KRAIT_FAULT_FRAME_CYCLE);
-	v = frame_view(s);
+	v = s->view;
+	/* They are in range; the verifier has to see it. */
+	v.need &= FRAME_BYTES - 1;
+	v.code &= FRAME_BYTES - 1;
+	v.prev &= FRAME_BYTES - 1;
+	v.instr &= FRAME_BYTES - 1;
+	v.owner &= FRAME_BYTES - 1;
+	v.entry &= FRAME_BYTES - 1;
+	if (s->walk.entry != ENTRY_UNPROVEN)
+		v.entry_min = 256;
 	if (window_has(&s->walk, s->walk.frame + v.first, v.need) ||
 	    window_fill(s, s->walk.frame + v.first, v.need))
 		return step_window(s, &v, stack);
@@ -319,7 +330,6 @@ KRAIT_GLOBAL int walk_steps(void)
  * be there. */
 static __always_inline void walk_from(struct scratch *s, __u64 frame, __u32 mark)
 {
-	__u32 calls = max_depth * STEPS_PER_FRAME / STEPS_CALLS + 1;
 	struct krait_stack_rec *stack = stack_get();
 	struct walk *w = &s->walk;
 
@@ -330,7 +340,7 @@ static __always_inline void walk_from(struct scratch *s, __u64 frame, __u32 mark
 	if (mark && stack)
 		frame_fault(w, stack, mark);
 	w->fault = 0;
-	for (__u32 i = 0; i < calls; i++)
+	for (__u32 i = 0; i < STEPS_CALLS_CALLS; i++)
 		if (walk_steps())
 			break;
 	if (w->frame && !w->fault && w->cnt)
@@ -366,12 +376,19 @@ static __always_inline bool walk_was_stale(const struct walk *w)
 	return w->fault != KRAIT_FAULT_FRAME_UNREADABLE && !(w->flags & KRAIT_STACK_TRUNCATED);
 }
 
-/* Walks the stack of the thread state in s->ts, from s->frame on, into the CPU's STACK record. */
-static __always_inline enum krait_loss walk_stack(struct scratch *s)
+/*
+ * Walks the stack of the thread state in s->ts, from s->frame on: into a hash, and if it is to be
+ * kept, into the CPU's STACK record. Mostly the stack is known by its hash, and the record's memory
+ * and the stores are saved.
+ */
+static __always_inline enum krait_loss walk_stack(struct scratch *s, bool is_kept)
 {
 	struct walk *w = &s->walk;
 
 	__builtin_memset(w, 0, sizeof(*w));
+	w->is_kept = is_kept;
+	w->cnt_max = max_depth;
+	s->view = frame_view(s);
 	if (!s->frame)
 		return KRAIT_LOSS_NO_FRAME;
 	w->win_want = WINDOW_FIRST_BYTES;

@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -34,9 +35,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bpf/abi.h"
+/* The walker's memory as a host sees it. */
+#define KRAIT_HOST
+#include "bpf/state.h"
 
-#define CPUS_MAX 1024
 #define TICK "krait_tick" /* bpf/krait.bpf.c */
 #define EMPTY "bench_empty"
 
@@ -126,8 +128,9 @@ static int stats(void)
 
 /* What a process holds of BPF. */
 struct held {
-	int prog_fd;	 /* its program on the timer, or -1 */
-	int counters_fd; /* the map of krait's counters, or -1 */
+	int prog_fd;			 /* its program on the timer, or -1 */
+	const struct scratch *scratches; /* krait's memory, one for each possible CPU, or NULL */
+	uint32_t scratch_cnt;
 	uint64_t maps_bytes;
 };
 
@@ -150,13 +153,18 @@ static void take_map(struct held *held, uint32_t id)
 	struct bpf_map_info info = {};
 	uint32_t len = sizeof(info);
 	int fd = bpf_map_get_fd_by_id(id);
+	void *at;
 
-	if (fd >= 0 && held->counters_fd < 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
-	    strcmp(info.name, "counters") == 0 &&
-	    info.value_size == KRAIT_CNT_CNT * sizeof(uint64_t))
-		held->counters_fd = fd;
-	else if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		return;
+	if (!held->scratches && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
+	    strcmp(info.name, "scratches") == 0 && info.value_size == sizeof(struct scratch)) {
+		at = mmap(NULL, (size_t)info.max_entries * sizeof(struct scratch), PROT_READ,
+			  MAP_SHARED, fd, 0);
+		held->scratches = at == MAP_FAILED ? NULL : at;
+		held->scratch_cnt = info.max_entries;
+	}
+	close(fd);
 }
 
 /* One file of /proc/PID/fdinfo: Documentation/filesystems/proc.rst; the fields of BPF files are in
@@ -205,18 +213,10 @@ static void look(struct held *held, const char *pid)
 
 static void read_counters(const struct held *held, uint64_t *sums)
 {
-	static uint64_t per_cpu[CPUS_MAX][KRAIT_CNT_CNT];
-	uint32_t zero = 0;
-
-	memset(per_cpu, 0, sizeof(per_cpu));
 	memset(sums, 0, KRAIT_CNT_CNT * sizeof(*sums));
-	if (held->counters_fd < 0 ||
-	    bpf_map_lookup_elem(held->counters_fd, &zero, &per_cpu[0][0]) != 0)
-		return;
-	/* The kernel writes one value for each possible CPU, and zeroes lie behind them. */
-	for (int cpu = 0; cpu < CPUS_MAX; cpu++)
+	for (uint32_t cpu = 0; held->scratches && cpu < held->scratch_cnt; cpu++)
 		for (int i = 0; i < KRAIT_CNT_CNT; i++)
-			sums[i] += per_cpu[cpu][i];
+			sums[i] += *(const volatile __u64 *)&held->scratches[cpu].counters[i];
 }
 
 static void say_reading(const struct held *held)
@@ -233,7 +233,7 @@ static void say_reading(const struct held *held)
 		 "{\"has_counters\": %s, \"time_ns\": %llu, \"run_ns\": %llu, \"runs\": %llu, "
 		 "\"targets\": %llu, \"samples\": %llu, \"stacks\": %llu, \"codes\": %llu, "
 		 "\"maps_bytes\": %llu}",
-		 held->counters_fd >= 0 ? "true" : "false", (unsigned long long)now_ns(),
+		 held->scratches ? "true" : "false", (unsigned long long)now_ns(),
 		 (unsigned long long)info.run_time_ns, (unsigned long long)info.run_cnt,
 		 (unsigned long long)c[KRAIT_CNT_TARGET_TICKS],
 		 (unsigned long long)c[KRAIT_CNT_SAMPLES], (unsigned long long)c[KRAIT_CNT_STACKS],
@@ -243,11 +243,9 @@ static void say_reading(const struct held *held)
 
 static int watch(const char *pid)
 {
-	struct held held = {.prog_fd = -1, .counters_fd = -1};
+	struct held held = {.prog_fd = -1};
 	char line[64];
 
-	if (sysconf(_SC_NPROCESSORS_CONF) > CPUS_MAX)
-		return fprintf(stderr, "probe: more than %d CPUs\n", CPUS_MAX), 1;
 	while (fgets(line, sizeof(line), stdin)) {
 		/* Looked up until the program is there; from then on a reading is two system calls.
 		 */

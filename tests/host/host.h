@@ -337,7 +337,8 @@ static inline void host_release(void)
 	intern_free(host.in);
 }
 
-/* From the thread to its walked stack: what krait.bpf.c's sample() does, up to the names. */
+/* From the thread to its walked stack: what krait.bpf.c's sample() does for a stack that is not
+ * known. */
 static inline enum krait_loss host_walk(uint64_t thread_id, uint64_t now_ns)
 {
 	struct scratch *s = host.scratch;
@@ -347,11 +348,11 @@ static inline enum krait_loss host_walk(uint64_t thread_id, uint64_t now_ns)
 	s->now_ns = now_ns;
 	s->key = (struct thread_key){.thread_id = thread_id};
 	loss = thread_find(s, &host.memo, now_ns);
-	return loss ? loss : walk_stack(s);
+	return loss ? loss : walk_stack(s, true);
 }
 
-/* Makes the stack's codes known and sends it: what krait.bpf.c's stack_know() does for a stack that
- * is not known. */
+/* Makes the stack's codes known and sends it: what krait.bpf.c's stack_learn() does for a stack
+ * that is not known. */
 static inline void host_resolve(void)
 {
 	struct scratch *s = host.scratch;

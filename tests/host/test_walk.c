@@ -74,6 +74,27 @@ static void test_names_and_lines(const struct python *py)
 	parked_release(&p);
 }
 
+/* A walk that keeps no frame comes to the same hash, and leaves the record alone. */
+static void assert_hash_alone_is_the_same(void)
+{
+	size_t bytes = sizeof(*host.stack) + host.scratch->walk.cnt * sizeof(struct krait_frame);
+	struct walk kept = host.scratch->walk;
+	void *record = malloc(bytes);
+
+	assert_non_null(record);
+	memcpy(record, host.stack, bytes);
+	/* A frame that is stored all the same would be seen in a record of something else. */
+	memset(host.stack, 0x5a, bytes);
+	assert_int_equal(walk_stack(host.scratch, false), KRAIT_LOSS_NONE);
+	assert_true(host.scratch->walk.hash == kept.hash);
+	assert_int_equal(host.scratch->walk.cnt, kept.cnt);
+	assert_int_equal(host.scratch->walk.flags, kept.flags);
+	for (size_t i = 0; i < bytes; i++)
+		assert_int_equal(((const uint8_t *)host.stack)[i], 0x5a);
+	memcpy(host.stack, record, bytes);
+	free(record);
+}
+
 static void test_long_stack_equals_plain_walk(const struct python *py)
 {
 	struct krait_frame *plain = calloc(KRAIT_MAX_DEPTH_LIMIT, sizeof(*plain));
@@ -95,6 +116,7 @@ static void test_long_stack_equals_plain_walk(const struct python *py)
 	/* What is in chunks is read in bulk, or this test would show nothing. */
 	if (p.target.layout.ts_chunk_off != KRAIT_NO_OFF)
 		assert_true(host.read_cnt < cnt);
+	assert_hash_alone_is_the_same();
 	host_resolve();
 	assert_frames(&p, p.frame_cnt);
 	free(plain);

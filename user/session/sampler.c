@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,7 +26,9 @@
 struct sampler {
 	struct krait_bpf *skel;
 	struct ring_buffer *ring;
-	struct bpf_link **links; /* cpu_cnt of them; NULL for a CPU that is offline */
+	struct bpf_link **links;  /* cpu_cnt of them; NULL for a CPU that is offline */
+	const uint8_t *scratches; /* the map of that name: a CPU's counters are first in its part */
+	size_t scratches_bytes;
 	uint32_t freq_hz;
 	int cpu_cnt;
 	int stats_fd; /* open: the kernel times BPF programs; -1: it does not */
@@ -58,18 +61,15 @@ static uint32_t ring_bytes(int cpu_cnt)
 
 static int size_maps(struct krait_bpf *skel, const struct sampler_opts *opts, int cpu_cnt)
 {
-	uint32_t stack_bytes =
-		sizeof(struct krait_stack_rec) + opts->max_depth * sizeof(struct krait_frame);
 	int err;
 
-	skel->rodata->max_depth = opts->max_depth;
+	skel->data->max_depth = opts->max_depth;
 	skel->rodata->ask_unknown = opts->ask_unknown;
 	skel->rodata->follow_children = opts->follow_children;
 	skel->rodata->wake_bytes = ring_bytes(cpu_cnt) / 4;
 	err = bpf_map__set_max_entries(skel->maps.ring, ring_bytes(cpu_cnt));
 	err = err ?: bpf_map__set_max_entries(skel->maps.scratches, cpu_cnt);
-	err = err ?: bpf_map__set_max_entries(skel->maps.stacks, cpu_cnt);
-	return err ?: bpf_map__set_value_size(skel->maps.stacks, stack_bytes);
+	return err ?: bpf_map__set_max_entries(skel->maps.stacks, cpu_cnt);
 }
 
 static int on_ring_record(void *ctx, void *data, size_t size)
@@ -77,6 +77,19 @@ static int on_ring_record(void *ctx, void *data, size_t size)
 	struct sampler *s = ctx;
 
 	return s->fn(s->fn_arg, data, size);
+}
+
+static int map_counters(struct sampler *s)
+{
+	struct bpf_map *map = s->skel->maps.scratches;
+	size_t bytes = (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map);
+	void *at = mmap(NULL, bytes, PROT_READ, MAP_SHARED, bpf_map__fd(map), 0);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	s->scratches = at;
+	s->scratches_bytes = bytes;
+	return 0;
 }
 
 static int load(struct sampler *s, const struct sampler_opts *opts)
@@ -88,6 +101,7 @@ static int load(struct sampler *s, const struct sampler_opts *opts)
 		return -errno;
 	err = size_maps(s->skel, opts, s->cpu_cnt);
 	err = err ?: krait_bpf__load(s->skel);
+	err = err ?: map_counters(s);
 	err = err ?: krait_bpf__attach(s->skel);
 	if (err)
 		return err;
@@ -125,6 +139,8 @@ void sampler_free(struct sampler *s)
 		sampler_stop(s);
 	if (s->stats_fd >= 0)
 		close(s->stats_fd);
+	if (s->scratches)
+		munmap((void *)s->scratches, s->scratches_bytes);
 	ring_buffer__free(s->ring);
 	krait_bpf__destroy(s->skel);
 	free(s->links);
@@ -194,13 +210,20 @@ int sampler_drain(struct sampler *s, sampler_record_fn fn, void *arg)
 	return ret < 0 ? ret : 0;
 }
 
+/* Writes an entry of the process map and makes every CPU forget what it remembers of any. */
+static int put_entry(struct sampler *s, pid_t pid, const struct krait_proc *entry, uint64_t flags)
+{
+	uint32_t key = pid;
+	int err = bpf_map__update_elem(s->skel->maps.procs, &key, sizeof(key), entry,
+				       sizeof(*entry), flags);
+
+	__atomic_add_fetch(&s->skel->data->generation, 1, __ATOMIC_SEQ_CST);
+	return err;
+}
+
 int sampler_watch(struct sampler *s, pid_t pid)
 {
-	struct krait_proc fresh = {};
-	uint32_t key = pid;
-
-	return bpf_map__update_elem(s->skel->maps.procs, &key, sizeof(key), &fresh, sizeof(fresh),
-				    BPF_ANY);
+	return put_entry(s, pid, &(struct krait_proc){}, BPF_ANY);
 }
 
 bool sampler_has_processes(const struct sampler *s)
@@ -219,11 +242,8 @@ int sampler_entry(const struct sampler *s, pid_t pid, struct krait_proc *out)
 
 int sampler_judge(struct sampler *s, pid_t pid, const struct krait_proc *verdict)
 {
-	uint32_t key = pid;
-
 	/* BPF_EXIST: a process that has ended meanwhile stays deleted. */
-	return bpf_map__update_elem(s->skel->maps.procs, &key, sizeof(key), verdict,
-				    sizeof(*verdict), BPF_EXIST);
+	return put_entry(s, pid, verdict, BPF_EXIST);
 }
 
 int sampler_layout(struct sampler *s, const struct krait_layout *layout)
@@ -264,16 +284,13 @@ void sampler_tick_cost(const struct sampler *s, uint64_t *total_ns, uint64_t *cn
 
 void sampler_counters(const struct sampler *s, uint64_t *counters)
 {
-	uint64_t(*per_cpu)[KRAIT_CNT_CNT] = calloc(s->cpu_cnt, sizeof(*per_cpu));
-	uint32_t zero = 0;
+	size_t stride = bpf_map__value_size(s->skel->maps.scratches);
 
 	memset(counters, 0, KRAIT_CNT_CNT * sizeof(*counters));
-	if (!per_cpu)
-		return;
-	if (bpf_map__lookup_elem(s->skel->maps.counters, &zero, sizeof(zero), per_cpu,
-				 s->cpu_cnt * sizeof(*per_cpu), 0) == 0)
-		for (int cpu = 0; cpu < s->cpu_cnt; cpu++)
-			for (int i = 0; i < KRAIT_CNT_CNT; i++)
-				counters[i] += per_cpu[cpu][i];
-	free(per_cpu);
+	for (int cpu = 0; cpu < s->cpu_cnt; cpu++) {
+		const volatile uint64_t *of_cpu = (const void *)(s->scratches + cpu * stride);
+
+		for (int i = 0; i < KRAIT_CNT_CNT; i++)
+			counters[i] += of_cpu[i];
+	}
 }
