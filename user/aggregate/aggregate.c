@@ -154,7 +154,7 @@ static int stack_append(struct aggregate *agg, const struct krait_stack_rec *rec
 	const struct symbol truncated = {.name = intern_str(agg->in, "[truncated]"),
 					 .file = intern_str(agg->in, "")};
 	uint32_t extra = rec->h.flags & KRAIT_STACK_TRUNCATED ? 1 : 0;
-	uint32_t cnt = rec->frame_cnt + extra;
+	uint32_t cnt = rec->frame_cnt + extra, kept = 0;
 
 	/* One more: a stack of no frames must not be the first thing at NULL. */
 	if (array_reserve((void **)&agg->frame_idx, &agg->frame_idx_cap,
@@ -163,13 +163,14 @@ static int stack_append(struct aggregate *agg, const struct krait_stack_rec *rec
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct symbol s =
 			i < rec->frame_cnt ? symbolizer_frame(agg->sym, &frames[i]) : truncated;
-		uint32_t num = frame_number(agg, &s);
+		uint32_t num = s.is_shim ? 0 : frame_number(agg, &s);
 
 		if (num == INDEX_NONE)
 			return -ENOMEM;
-		agg->frame_idx[agg->frame_idx_cnt + i] = num;
+		if (!s.is_shim)
+			agg->frame_idx[agg->frame_idx_cnt + kept++] = num;
 	}
-	return cnt;
+	return kept;
 }
 
 /* The number of the record's stack: an old one's if it is equal. */

@@ -162,6 +162,19 @@ static struct symbol marker(struct symbolizer *sym, uint32_t fault)
 	return symbol;
 }
 
+/*
+ * From 3.12 on a class that is called often enough runs its __init__ under a frame that the
+ * interpreter makes to check what that returns: _Py_InitCleanup, Python/specialize.c, whose name
+ * and file are "__init__", and whose line table is one entry that says there is no line. Tracebacks
+ * leave it out too (_PyFrame_IsIncomplete). No compiler gives a first line of 0 to code of a file.
+ */
+static bool is_init_cleanup(const struct code *code)
+{
+	return code->first_line == 0 && code->lines_total == 1 &&
+	       code->lines_kind == KRAIT_LINES_PEP657 && !strcmp(code->name, "__init__") &&
+	       !strcmp(code->file, "__init__");
+}
+
 struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame *frame)
 {
 	const struct code *code = frame->mark ? NULL : code_find(sym, frame->code_id);
@@ -172,6 +185,7 @@ struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame 
 	symbol.name = code->name;
 	symbol.file = code->file;
 	symbol.first_line = code->first_line;
+	symbol.is_shim = is_init_cleanup(code);
 	symbol.line = LINE_UNKNOWN;
 	/* A table with a hole could give a wrong line; no line is better. (An empty one is whole:
 	 * up to 3.9 it says that all is on the first line.) */

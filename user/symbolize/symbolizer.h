@@ -9,6 +9,7 @@
 #ifndef KRAIT_SYMBOLIZE_SYMBOLIZER_H
 #define KRAIT_SYMBOLIZE_SYMBOLIZER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bpf/abi.h"
@@ -23,6 +24,7 @@ struct symbol {
 	const char *file;
 	int32_t first_line;
 	int32_t line; /* of the executing instruction; 0: unknown */
+	bool is_shim; /* no Python code, but the interpreter's own: not to be shown */
 };
 
 /* `in` is borrowed and must outlive it. NULL with errno set if there is no memory. */
