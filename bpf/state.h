@@ -156,10 +156,12 @@ _Static_assert(__builtin_offsetof(struct scratch, window) == PAGE_BYTES, "state:
 /* What a thread's ticks tell its next ones. */
 struct thread_memo {
 	__u64 seed; /* of the process it was learned in; another one: exec, or the pid was reused */
-	__u64 tstate;	    /* 0: none was found */
-	__u64 search_at_ns; /* none was found: not to search before */
-	__u64 cursor;	    /* a long search goes on here; 0: at the head */
-	__u64 own_tstate;   /* was seen with the GIL in this thread's hands */
+	__u64 tstate;	       /* 0: none was found */
+	__u64 search_at_ns;    /* none was found: not to search before */
+	__u64 cursor;	       /* a long search goes on here; 0: at the head */
+	__u64 first_interp;    /* in whose list a new state would be, if there was none */
+	__u64 newest_until_ns; /* tstate is of the newest interpreter; not to ask again before */
+	__u64 own_tstate;      /* was seen with the GIL in this thread's hands */
 	__u32 search_again_ms;
 	__u32 comm_epoch; /* when comm was last compared */
 	char comm[KRAIT_COMM_BYTES];

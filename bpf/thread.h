@@ -8,9 +8,10 @@
  * the list*, since freed memory can keep the id. A thread that holds the GIL and one that released
  * it are found the same way, so C code that released it keeps its Python stack.
  *
- * A thread without a state (a BLAS worker) is remembered too, for a while, with a doubling pause. A
- * list longer than SEARCH_STEPS goes on at the thread's next tick. An interpreter may have no
- * states at all (concurrent.interpreters.create() makes such), so an empty list ends nothing.
+ * A thread without a state (a BLAS worker) is remembered too, for a while, with a doubling pause,
+ * in which only the newest states are looked at. A list longer than SEARCH_STEPS goes on at the
+ * thread's next tick. An interpreter may have no states at all (concurrent.interpreters.create()
+ * makes such), so an empty list ends nothing.
  *
  * 2.7's states have no link back, so nothing tells in one step whether one is still in the list:
  * there neither the kept state nor the place where a search stopped is trusted, and the list is
@@ -28,6 +29,8 @@
 #define SEARCH_CALL_STEPS 4
 /* A _PyCFrame: up to 24 bytes (3.11), read with what follows it on the C stack. */
 #define CFRAME_WORDS 4
+/* How long a thread's interpreter counts as the newest: to make another one takes some 10 ms. */
+#define NEWEST_MS 4
 #define SEARCH_AGAIN_MIN_MS 8
 #define SEARCH_AGAIN_MAX_MS 1024
 
@@ -143,6 +146,28 @@ static __always_inline bool search_start(struct scratch *s, struct thread_memo *
 	       interp && search_enter(s, interp);
 }
 
+/*
+ * Whether the thread state in s->ts is of the newest interpreter there is, so of the only one
+ * mostly. Code that enters another interpreter keeps the frames that it has in its own, and what
+ * runs is in the one that was made later, or hardly ever not: so they are searched newest first,
+ * which is how they are listed (Python/pystate.c, PyInterpreterState_New), and a state in an older
+ * one is not believed before the newer ones have been searched.
+ */
+static __always_inline bool ts_is_newest(const struct scratch *s, struct thread_memo *memo,
+					 __u64 now_ns)
+{
+	__u64 interp = 0;
+
+	if (now_ns < memo->newest_until_ns)
+		return true;
+	/* Not to be had: searching would not get it either. */
+	if (platform_read_user(&interp, sizeof(interp), s->proc.interp_head_addr) == 0 &&
+	    interp != ts_word(s, s->layout.ts_interp_off))
+		return false;
+	memo->newest_until_ns = now_ns + (__u64)NEWEST_MS * 1000000;
+	return true;
+}
+
 static __always_inline void memo_none(struct thread_memo *memo, __u64 now_ns)
 {
 	__u32 again_ms = memo->search_again_ms * 2;
@@ -203,6 +228,17 @@ KRAIT_GLOBAL int search_step(void)
 	return loss;
 }
 
+/*
+ * Whether a thread that had no state has got one since: a C thread that calls Python has a new one
+ * in the first interpreter for each call (PyGILState_Ensure), and new ones are put at the list's
+ * head. This is for every tick, so it looks at the newest few.
+ */
+static __always_inline bool thread_has_come(struct scratch *s, const struct thread_memo *memo)
+{
+	return memo->first_interp && search_enter(s, memo->first_interp) &&
+	       search_step() == KRAIT_LOSS_NONE;
+}
+
 static __always_inline enum krait_loss thread_search(struct scratch *s, struct thread_memo *memo,
 						     __u64 now_ns)
 {
@@ -219,6 +255,7 @@ static __always_inline enum krait_loss thread_search(struct scratch *s, struct t
 	if (loss == KRAIT_LOSS_NO_PYTHON_THREAD) {
 		memo_none(memo, now_ns);
 		memo->tstate = s->idle_tstate;
+		memo->first_interp = s->interp; /* the last in the list */
 		return s->idle_tstate ? KRAIT_LOSS_NO_FRAME : KRAIT_LOSS_NO_PYTHON_THREAD;
 	}
 	if (loss)
@@ -227,6 +264,7 @@ static __always_inline enum krait_loss thread_search(struct scratch *s, struct t
 		return KRAIT_LOSS_THREAD_UNPROVEN;
 	memo->tstate = s->tstate;
 	memo->search_again_ms = 0;
+	memo->newest_until_ns = 0;
 	return KRAIT_LOSS_NONE;
 }
 
@@ -235,8 +273,8 @@ static __always_inline enum krait_loss thread_search(struct scratch *s, struct t
  * frame into s->frame. KRAIT_LOSS_NONE, or why there is none to be had.
  *
  * A thread has a state in each interpreter that it has entered, and the one that runs a frame is
- * wanted. So a state that runs none sends the search on, but not at every tick: a C thread that
- * calls Python now and then has no other.
+ * wanted, of several the one in the newest interpreter. So a state that runs none sends the search
+ * on, but not at every tick: a C thread that calls Python now and then has no other.
  */
 static __always_inline enum krait_loss thread_find(struct scratch *s, struct thread_memo *memo,
 						   __u64 now_ns)
@@ -246,16 +284,18 @@ static __always_inline enum krait_loss thread_find(struct scratch *s, struct thr
 		if (ts_read(s, s->tstate) && ts_matches(s) && ts_is_listed(s, s->tstate)) {
 			if (!ts_frame(s))
 				return KRAIT_LOSS_THREAD_UNREADABLE;
-			if (s->frame)
+			if (s->frame && ts_is_newest(s, memo, now_ns))
 				return KRAIT_LOSS_NONE;
-			if (now_ns < memo->search_at_ns)
+			if (s->frame)
+				memo->search_at_ns = 0;
+			else if (now_ns < memo->search_at_ns)
 				return KRAIT_LOSS_NO_FRAME;
 		} else {
 			memo->tstate = 0;
 			memo->search_at_ns = 0;
 		}
 	}
-	if (now_ns < memo->search_at_ns)
+	if (now_ns < memo->search_at_ns && !thread_has_come(s, memo))
 		return KRAIT_LOSS_NO_PYTHON_THREAD;
 	return thread_search(s, memo, now_ns);
 }
