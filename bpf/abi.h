@@ -236,6 +236,7 @@ struct krait_layout {
 	__u16 ts_cframe_frame_off; /* ts_frame is a _PyCFrame: its current_frame; else KRAIT_NO_OFF
 				    */
 	__u16 ts_cframe_prev_off;  /* its previous; else KRAIT_NO_OFF */
+	__u16 ts_base_frame_off;   /* what ts_frame is while no frame runs (3.15); or 0: NULL */
 	__u16 ts_chunk_off;	   /* datastack_chunk, or KRAIT_NO_OFF (frames are heap objects) */
 	__u16 fr_first_off;	   /* the least of the fr_ offsets below */
 	__u16 fr_read_bytes;	   /* reading so much from fr_first_off takes in every fr_ field */
@@ -266,7 +267,7 @@ struct krait_layout {
 			      value up */
 	__u8 str_kind_shift; /* of PyUnicode_KIND in the word at str_state_off; or KRAIT_STR_BYTES
 			      */
-	__u8 pad;
+	__u8 pad[3];
 };
 
 /* What krait knows of a process. */
@@ -305,7 +306,7 @@ _Static_assert(sizeof(struct krait_code_rec) == 72, "abi: code");
 _Static_assert(sizeof(struct krait_frame) == 16, "abi: frame");
 _Static_assert(sizeof(struct krait_stack_rec) == 24, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
-_Static_assert(sizeof(struct krait_layout) == 76, "abi: layout");
+_Static_assert(sizeof(struct krait_layout) == 80, "abi: layout");
 _Static_assert(sizeof(struct krait_proc) == 56, "abi: proc");
 
 #endif /* KRAIT_ABI_H */

@@ -86,6 +86,9 @@ static __always_inline bool ts_frame(struct scratch *s)
 	/* 3.11 and 3.12 keep it one step away, in the _PyCFrame of the innermost C call of the
 	 * interpreter. */
 	s->cframe_prev = 0;
+	/* 3.15 has a frame of no code there: Include/cpython/pystate.h, base_frame. */
+	if (s->layout.ts_base_frame_off && s->frame == ts_word(s, s->layout.ts_base_frame_off))
+		s->frame = 0;
 	if (!s->frame || s->layout.ts_cframe_frame_off == KRAIT_NO_OFF)
 		return true;
 	if (platform_read_user(cframe, sizeof(cframe), s->frame) != 0)

@@ -75,6 +75,9 @@ static const struct py_layout *find_layout(void)
 	SET(thread_state, next, offsetof(PyThreadState, next));
 	SET(thread_state, interp, offsetof(PyThreadState, interp));
 	SET(thread_state, current_frame, offsetof(PyThreadState, current_frame));
+#if PY_VERSION_HEX >= 0x030f0000
+	SET(thread_state, base_frame, offsetof(PyThreadState, base_frame));
+#endif
 	SET(thread_state, thread_id, offsetof(PyThreadState, thread_id));
 	SET(thread_state, native_thread_id, offsetof(PyThreadState, native_thread_id));
 	SET(thread_state, datastack_chunk, offsetof(PyThreadState, datastack_chunk));
@@ -113,6 +116,15 @@ static const struct py_layout *find_layout(void)
 	return layout_of_version(PY_MAJOR_VERSION, PY_MINOR_VERSION);
 }
 #endif
+
+static void check_base_frame(const struct py_layout *l)
+{
+#if PY_VERSION_HEX >= 0x030f0000
+	CHECK(walk.ts_base_frame_off, offsetof(PyThreadState, base_frame));
+#else
+	CHECK(walk.ts_base_frame_off, 0);
+#endif
+}
 
 static void check_threads(const struct py_layout *l)
 {
@@ -252,6 +264,7 @@ int main(void)
 		return 1;
 	}
 	check_threads(l);
+	check_base_frame(l);
 	check_frames(l);
 	check_codes(l);
 	check_objects(l);

@@ -42,7 +42,7 @@ static const struct {
 
 /* What is taken: where its offset stands in the table, its size in the target, where it goes. */
 struct field {
-	uint16_t pos[MINORS];
+	uint16_t pos[MINORS]; /* 0: this version does not have it */
 	uint8_t group;
 	uint8_t bytes; /* of the field; also its alignment */
 	bool is_u32;   /* the goal's type: u32, or u16 */
@@ -60,6 +60,7 @@ static const struct field fields[] = {
 	{{168, 192, 192}, THREAD, 8, U16(walk.ts_next_off)},
 	{{176, 200, 200}, THREAD, 8, U16(walk.ts_interp_off)},
 	{{184, 208, 208}, THREAD, 8, U16(walk.ts_frame_off)},
+	{{0, 0, 216}, THREAD, 8, U16(walk.ts_base_frame_off)},
 	{{192, 216, 240}, THREAD, 8, U16(walk.ts_thread_id_off)},
 	{{200, 224, 248}, THREAD, 8, U16(walk.ts_native_id_off)},
 	{{208, 232, 256}, THREAD, 8, U16(walk.ts_chunk_off)},
@@ -118,7 +119,7 @@ static bool take_field(const void *bytes, int col, const struct field *f, struct
 static bool take_fields(const void *bytes, int col, struct py_layout *out)
 {
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		if (!take_field(bytes, col, &fields[i], out))
+		if (fields[i].pos[col] && !take_field(bytes, col, &fields[i], out))
 			return false;
 	}
 	return true;

@@ -284,6 +284,7 @@ void layout_set_spans(struct krait_layout *walk)
 	end = span_end(end, walk->ts_thread_id_off, 8);
 	end = span_end(end, walk->ts_native_id_off, 8);
 	end = span_end(end, walk->ts_frame_off, 8);
+	end = span_end(end, walk->ts_base_frame_off, 8);
 	walk->ts_read_bytes = span_end(end, walk->ts_chunk_off, 8);
 
 	walk->fr_first_off = span_first(walk->fr_code_off, walk->fr_prev_off);
