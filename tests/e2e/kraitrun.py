@@ -39,6 +39,12 @@ def ledger(stderr):
     return books
 
 
+def losses(stderr):
+    """{sentence: how many} of the ticks that the footer accounts for."""
+    found = re.findall(r"^krait:   (?:idle|lost) (\d+) (.*)$", stderr, re.M)
+    return {sentence: int(cnt) for cnt, sentence in found}
+
+
 class Run:
     """A krait that has ended."""
 

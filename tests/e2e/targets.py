@@ -20,7 +20,7 @@ SUPPORTED = [py for py in EVERY if py.minor in pythons.WANTED]
 WORKLOADS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workloads")
 STOP_S = 20
 # Workloads that not every version can run, and the first that can.
-LEAST = {"coros": (3, 5), "pools": (3, 4), "awaits": (3, 6)}
+LEAST = {"coros": (3, 5), "pools": (3, 4), "awaits": (3, 6), "subs": (3, 8)}
 
 
 def can_run(py, name):

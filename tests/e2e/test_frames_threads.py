@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+Whose frames they are: threads that come and go, threads that C code started, threads in more than
+one interpreter. One recording per interpreter, and one of greenlets.
+"""
+import contextlib
+import os
+import subprocess
+
+import pytest
+
+import folded
+import kraitrun
+import targets
+
+FREQ_HZ = 2999
+# Of each of the threads in cthreads.c, and half of it of the main thread: some 1,000 ticks each.
+CPU_S = 0.4
+WORKLOADS = ["churn", "cthreads", "subs"]
+# A tick in so many may be missed by the timer of a busy virtual CPU, or fall into ctypes' code
+# around a call. What these bounds must tell apart is twice as much and none at all.
+LEAST, MOST = 0.7, 1.2
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """cthreads.c, built for the host; the root tree's C library is newer and takes it too."""
+    path = tmp_path_factory.mktemp("cthreads") / "libcthreads.so"
+    source = os.path.join(targets.WORKLOADS, "cthreads.c")
+    compiler = os.environ.get("CC") or "cc"
+    subprocess.run([compiler, "-shared", "-fPIC", "-pthread", "-o", path, source], check=True)
+    return path
+
+
+class Recorded:
+    def __init__(self):
+        self.workloads = {}
+        self.run = None
+        self.measured = {}
+        self.stacks = []
+
+    def of(self, name):
+        return folded.of_pid(self.stacks, self.workloads[name].pid)
+
+    def of_tid(self, name, tid):
+        return [stack for stack in self.of(name) if stack.tid == tid]
+
+
+@pytest.fixture(scope="module")
+def recorded(py, library, tmp_path_factory):
+    recorded = Recorded()
+    output = tmp_path_factory.mktemp("threads") / "run.folded"
+    args = {"cthreads": [py.path_for(library), CPU_S]}
+    with contextlib.ExitStack() as started:
+        for name in filter(lambda name: targets.can_run(py, name), WORKLOADS):
+            workload = targets.Workload(py, name, *args.get(name, []))
+            recorded.workloads[name] = started.enter_context(workload)
+        pids = ",".join(str(workload.pid) for workload in recorded.workloads.values())
+        with kraitrun.start_record("-p", pids, "-F", FREQ_HZ, "-t", "-o", output) as krait:
+            recorded.workloads["cthreads"].tell("go")
+            recorded.measured = recorded.workloads["cthreads"].hear("measured")
+            recorded.run = krait.stop()
+        for workload in recorded.workloads.values():
+            workload.stop()
+    recorded.stacks = folded.read(output)
+    return recorded
+
+
+def short_names(stack):
+    return [folded.short_name(frame) for frame in stack.frames]
+
+
+# ---- Threads that come and go ----
+
+
+def test_no_thread_shows_the_frames_of_another(recorded):
+    """Of hundreds, each lives for some ticks only."""
+    lives = recorded.workloads["churn"].truth["lives"]
+    number_of = dict(lives)
+    assert len(number_of) == len(lives) > 50
+    met = set()
+    for stack in recorded.of("churn"):
+        names = short_names(stack)
+        if stack.tid not in number_of:
+            assert not any(name.startswith("short_") for name in names), stack
+            continue
+        number = number_of[stack.tid]
+        own = ["run", "short_%d" % number, "spin"]
+        assert names == own[: len(names)] or names[0] == "run" and "short" not in str(names), stack
+        assert stack.thread == "short-%d" % number or not stack.thread.startswith("short"), stack
+        met.add(stack.tid)
+    assert len(met) > 50
+
+
+# ---- Threads of C code ----
+
+INSIDE = {"new_state": ["called_new", "inside_new"], "own_state": ["called_own", "inside_own"]}
+NO_STATE = "on a thread without a Python thread state"
+NO_FRAME = "on a thread that was running no Python frame"
+
+
+def test_thread_that_never_enters_python(recorded):
+    assert recorded.of_tid("cthreads", recorded.measured["only_c"]["tid"]) == []
+
+
+@pytest.mark.parametrize("kind", ["new_state", "own_state"])
+def test_thread_that_enters_python_for_a_moment(recorded, kind):
+    """Its frames while it is in there, and nothing stale while it is not."""
+    measured = recorded.measured[kind]
+    stacks = recorded.of_tid("cthreads", measured["tid"])
+    for stack in stacks:
+        names = folded.names(stack)
+        assert names == INSIDE[kind][: len(names)], stack
+    expected = FREQ_HZ * measured["in_py"]
+    assert LEAST * expected <= folded.total(stacks) <= MOST * expected, recorded.run
+
+
+def test_ticks_outside_of_python_are_counted_as_such(recorded):
+    measured, idle = recorded.measured, kraitrun.losses(recorded.run.err)
+    without = measured["only_c"]["in_c"] + measured["new_state"]["in_c"]
+    assert idle.get(NO_STATE, 0) >= LEAST * FREQ_HZ * without, recorded.run
+    assert idle.get(NO_FRAME, 0) >= LEAST * FREQ_HZ * measured["own_state"]["in_c"], recorded.run
+
+
+def test_thread_with_an_idle_state_in_another_interpreter(recorded):
+    """That interpreter is the newest, and what runs is in the oldest."""
+    measured = recorded.measured["main"]
+    stacks = recorded.of_tid("cthreads", measured["tid"])
+    spinning = [stack for stack in stacks if "main_spin" in folded.names(stack)]
+    assert folded.total(spinning) >= LEAST * FREQ_HZ * measured["in_py"], recorded.run
+
+
+# ---- Threads in two interpreters ----
+
+
+@pytest.mark.parametrize("letter", ["a", "b"])
+def test_thread_in_two_interpreters_shows_the_one_that_runs(py, recorded, letter):
+    targets.skip_unless_run(py, "subs")
+    tid = recorded.workloads["subs"].facts["tids"][letter]
+    stacks = recorded.of_tid("subs", tid)
+    other = "_b" if letter == "a" else "_a"
+    sub = ["<module>", "sub_" + letter]
+    counts = {"sub": 0, "main": 0, "enter": 0}
+    for stack in stacks:
+        names = short_names(stack)
+        assert not any(n.startswith(("sub" + other, "main" + other)) for n in names), stack
+        if any(name.startswith("sub_") for name in names):
+            assert names[:2] == sub and len(names) <= 3, stack
+            assert set(names[2:]) <= {sub[1] + "_leaf", sub[1] + "_squeeze"}, stack
+            counts["sub"] += stack.count
+        elif names[-1] == "main_" + letter:
+            counts["main"] += stack.count
+        elif names[-1] == "enter":
+            counts["enter"] += stack.count
+    # A turn is a third and more in each of them; to go in takes far less than a millisecond of its
+    # ten and more.
+    assert min(counts["sub"], counts["main"]) > 0.2 * folded.total(stacks) > 10, counts
+    assert counts["enter"] < 0.2 * folded.total(stacks), counts

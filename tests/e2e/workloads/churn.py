@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+Threads that live a millisecond, three at a time, beside one that stays: their states, stacks and
+frames lie in memory that another thread has just given back. Each runs the function of its number.
+"""
+import sys
+import threading
+
+from harness import finish, native_id, ready, running, set_name
+
+try:
+    from _thread import start_new_thread
+except ImportError:
+    from thread import start_new_thread
+
+STRETCH = range(1500)
+FUNCTION_CNT = 64
+SOURCE = """
+def short_%d():
+    for _ in range(30):
+        spin()
+"""
+AT_ONCE = 3
+
+
+def spin():
+    sum(STRETCH)
+
+
+def long_work():
+    while not stop.is_set():
+        spin()
+
+
+def run(number):
+    lives.append((native_id(), number))
+    set_name("short-%d" % number)
+    short[number]()
+    gate.release()
+
+
+for number in range(FUNCTION_CNT):
+    exec(SOURCE % number)
+short = [globals()["short_%d" % number] for number in range(FUNCTION_CNT)]
+if hasattr(sys, "setswitchinterval"):
+    sys.setswitchinterval(0.0005)
+lives = []
+stop = threading.Event()
+gate = threading.Semaphore(AT_ONCE)
+staying = threading.Thread(target=long_work)
+staying.start()
+ready()
+started = 0
+while started % 16 or running():
+    gate.acquire()
+    start_new_thread(run, (started % FUNCTION_CNT,))
+    started += 1
+for _ in range(AT_ONCE):
+    gate.acquire()
+stop.set()
+staying.join()
+finish(lives=lives)
