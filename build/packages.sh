@@ -38,6 +38,7 @@ build  header:uthash.h                     uthash-dev            uthash-devel   
 build  header:jansson.h                    libjansson-dev        jansson-devel          jansson     jansson-dev
 test   header:cmocka.h                     libcmocka-dev         libcmocka-devel        cmocka      cmocka-dev
 test   pytest                              python3-pytest        python3-pytest         python-pytest  py3-pytest
+test   pymodule:greenlet                   python3-greenlet      python3-greenlet       python-greenlet  py3-greenlet
 test   pyheaders                           python3-dev           python3-devel          python      python3-dev
 test   command:clang-format                clang-format          clang-tools-extra      clang       clang-extra-tools
 test   command:go                          golang-go             golang                 go          go
@@ -63,6 +64,7 @@ has() {
 	bpftool) "$BPFTOOL" version >/dev/null 2>&1 ;;
 	pytest) /usr/bin/python3 -c 'import pytest' >/dev/null 2>&1 ;;
 	pyheaders) [ -e "$(/usr/bin/python3 -c "$ask_pyheaders" 2>/dev/null)/Python.h" ] ;;
+	pymodule:*) /usr/bin/python3 -c "import ${1#pymodule:}" >/dev/null 2>&1 ;;
 	command:*) command -v "${1#command:}" >/dev/null ;;
 	# It includes nothing itself and needs these first.
 	header:cmocka.h) has_headers stdarg.h stddef.h setjmp.h stdint.h cmocka.h ;;

@@ -12,6 +12,7 @@ import pytest
 import folded
 import kraitrun
 import targets
+from test_stacks import call_graph
 
 FREQ_HZ = 2999
 # Of each of the threads in cthreads.c, and half of it of the main thread: some 1,000 ticks each.
@@ -156,3 +157,44 @@ def test_thread_in_two_interpreters_shows_the_one_that_runs(py, recorded, letter
     # ten and more.
     assert min(counts["sub"], counts["main"]) > 0.2 * folded.total(stacks) > 10, counts
     assert counts["enter"] < 0.2 * folded.total(stacks), counts
+
+
+# ---- Greenlets ----
+
+
+def why_no_greenlets(py):
+    asked = subprocess.run(py.argv(["-c", "import greenlet"]), stderr=subprocess.PIPE, cwd="/")
+    return asked.stderr.decode().strip().rpartition("\n")[2]
+
+
+def is_possible(stack, edges):
+    """Whether a greenlet can have this stack. One begins at its own function."""
+    frames = [frame for frame in stack.frames if frame.file.endswith("greens.py")]
+    names = [frame.name for frame in frames]
+    if frames != list(stack.frames[: len(frames)]) or names.count("b_deep") > 21:
+        return False
+    if names[:1] not in (["a_main"], ["b_main"], ["<module>"]):
+        return False
+    return all(
+        caller.line in edges.get((caller.name, callee.name), ())
+        for caller, callee in zip(frames, frames[1:])
+    )
+
+
+def test_greenlets_show_the_one_that_runs(py, tmp_path):
+    """Two that switch some 100,000 times a second: never a frame of the one in the other."""
+    reason = why_no_greenlets(py)
+    if reason:
+        pytest.skip("no greenlets: " + reason)
+    output = tmp_path / "run.folded"
+    with targets.Workload(py, "greens") as workload:
+        run = kraitrun.record("-p", workload.pid, "-F", 4999, "-d", 2, "-o", output, seconds=2)
+        workload.stop()
+    # A switch copies the C stack, and with it what leads to the frames in 3.11 and 3.12.
+    stacks = [s for s in folded.read(output) if not s.frames[0].name.startswith("[unreadable")]
+    edges = call_graph("greens")
+    wrong = [stack for stack in stacks if not is_possible(stack, edges)]
+    assert not wrong, "%d stacks, such as %s" % (len(wrong), wrong[:3])
+    assert folded.total(stacks) >= 0.95 * run.ledger.samples > 500
+    for name in ("a_switch", "b_switch"):
+        assert folded.total(folded.having(stacks, name)) > 50
