@@ -344,7 +344,7 @@ KRAIT_GLOBAL int thread_learn(void)
 	memo = thread_memo_of(s, bpf_get_current_task_btf());
 	if (!memo)
 		return KRAIT_LOSS_THREAD_UNREADABLE;
-	loss = thread_find(s, memo, s->now_ns);
+	loss = thread_find(s, memo);
 	if (!loss)
 		recent_of(s)->tstate = s->tstate;
 	return loss;
@@ -356,7 +356,7 @@ static __always_inline enum krait_loss sample(struct scratch *s, struct recent *
 	enum krait_loss loss = KRAIT_LOSS_NONE;
 
 	s->tstate = r->tstate;
-	if (!thread_runs_at(s))
+	if (!thread_runs_at(s, &r->newest_until_ns))
 		loss = thread_learn();
 	/* Without chunks each frame costs a read: none is walked twice. */
 	loss = loss ?: walk_stack(s, s->layout.ts_chunk_off == KRAIT_NO_OFF);

@@ -97,6 +97,7 @@ struct recent {
 	__u16 needs_own;
 	__u16 is_named; /* user space has been told the thread's name in this epoch */
 	__u64 tstate;
+	__u64 newest_until_ns;	/* as in struct thread_memo */
 	struct krait_proc proc; /* proc.mm is whose this is about */
 };
 

@@ -118,16 +118,6 @@ static __always_inline bool ts_is_own(struct scratch *s, struct thread_memo *mem
 	return true;
 }
 
-/*
- * Whether s->tstate is a state of the thread s->key, in its interpreter's list, that runs a frame:
- * then it is in s->ts, and the frame is s->frame. What every tick of a known thread comes down to.
- */
-static __always_inline bool thread_runs_at(struct scratch *s)
-{
-	return ts_read(s, s->tstate) && ts_matches(s) && ts_is_listed(s, s->tstate) &&
-	       ts_frame(s) && s->frame;
-}
-
 /* Puts the search at the head of the interpreter's list, which may be empty. */
 static __always_inline bool search_enter(struct scratch *s, __u64 interp)
 {
@@ -154,21 +144,31 @@ static __always_inline bool search_start(struct scratch *s, struct thread_memo *
  * mostly. Code that enters another interpreter keeps the frames that it has in its own, and what
  * runs is in the one that was made later, or hardly ever not: so they are searched newest first,
  * which is how they are listed (Python/pystate.c, PyInterpreterState_New), and a state in an older
- * one is not believed before the newer ones have been searched.
+ * one is not believed before the newer ones have been searched. *until_ns: so long it is believed.
  */
-static __always_inline bool ts_is_newest(const struct scratch *s, struct thread_memo *memo,
-					 __u64 now_ns)
+static __always_inline bool ts_is_newest(const struct scratch *s, __u64 *until_ns)
 {
 	__u64 interp = 0;
 
-	if (now_ns < memo->newest_until_ns)
+	if (s->now_ns < *until_ns)
 		return true;
 	/* Not to be had: searching would not get it either. */
 	if (platform_read_user(&interp, sizeof(interp), s->proc.interp_head_addr) == 0 &&
 	    interp != ts_word(s, s->layout.ts_interp_off))
 		return false;
-	memo->newest_until_ns = now_ns + (__u64)NEWEST_MS * 1000000;
+	*until_ns = s->now_ns + (__u64)NEWEST_MS * 1000000;
 	return true;
+}
+
+/*
+ * Whether s->tstate is a state of the thread s->key, in the list of the newest interpreter, that
+ * runs a frame: then it is in s->ts, and the frame is s->frame. What every tick of a known thread
+ * comes down to.
+ */
+static __always_inline bool thread_runs_at(struct scratch *s, __u64 *newest_until_ns)
+{
+	return ts_read(s, s->tstate) && ts_matches(s) && ts_is_listed(s, s->tstate) &&
+	       ts_frame(s) && s->frame && ts_is_newest(s, newest_until_ns);
 }
 
 static __always_inline void memo_none(struct thread_memo *memo, __u64 now_ns)
@@ -242,8 +242,7 @@ static __always_inline bool thread_has_come(struct scratch *s, const struct thre
 	       search_step() == KRAIT_LOSS_NONE;
 }
 
-static __always_inline enum krait_loss thread_search(struct scratch *s, struct thread_memo *memo,
-						     __u64 now_ns)
+static __always_inline enum krait_loss thread_search(struct scratch *s, struct thread_memo *memo)
 {
 	__u32 steps = s->layout.ts_prev_off == KRAIT_NO_OFF ? SEARCH_STEPS_NO_PREV : SEARCH_STEPS;
 	int loss = KRAIT_LOSS_THREAD_SEARCH;
@@ -256,7 +255,7 @@ static __always_inline enum krait_loss thread_search(struct scratch *s, struct t
 	if (loss == KRAIT_LOSS_THREAD_SEARCH)
 		memo->cursor = s->tstate ? s->tstate : s->looked_at;
 	if (loss == KRAIT_LOSS_NO_PYTHON_THREAD) {
-		memo_none(memo, now_ns);
+		memo_none(memo, s->now_ns);
 		memo->tstate = s->idle_tstate;
 		memo->first_interp = s->interp; /* the last in the list */
 		return s->idle_tstate ? KRAIT_LOSS_NO_FRAME : KRAIT_LOSS_NO_PYTHON_THREAD;
@@ -279,28 +278,27 @@ static __always_inline enum krait_loss thread_search(struct scratch *s, struct t
  * wanted, of several the one in the newest interpreter. So a state that runs none sends the search
  * on, but not at every tick: a C thread that calls Python now and then has no other.
  */
-static __always_inline enum krait_loss thread_find(struct scratch *s, struct thread_memo *memo,
-						   __u64 now_ns)
+static __always_inline enum krait_loss thread_find(struct scratch *s, struct thread_memo *memo)
 {
 	s->tstate = memo->tstate;
 	if (s->tstate) {
 		if (ts_read(s, s->tstate) && ts_matches(s) && ts_is_listed(s, s->tstate)) {
 			if (!ts_frame(s))
 				return KRAIT_LOSS_THREAD_UNREADABLE;
-			if (s->frame && ts_is_newest(s, memo, now_ns))
+			if (s->frame && ts_is_newest(s, &memo->newest_until_ns))
 				return KRAIT_LOSS_NONE;
 			if (s->frame)
 				memo->search_at_ns = 0;
-			else if (now_ns < memo->search_at_ns)
+			else if (s->now_ns < memo->search_at_ns)
 				return KRAIT_LOSS_NO_FRAME;
 		} else {
 			memo->tstate = 0;
 			memo->search_at_ns = 0;
 		}
 	}
-	if (now_ns < memo->search_at_ns && !thread_has_come(s, memo))
+	if (s->now_ns < memo->search_at_ns && !thread_has_come(s, memo))
 		return KRAIT_LOSS_NO_PYTHON_THREAD;
-	return thread_search(s, memo, now_ns);
+	return thread_search(s, memo);
 }
 
 #endif

@@ -347,7 +347,7 @@ static inline enum krait_loss host_walk(uint64_t thread_id, uint64_t now_ns)
 	host.read_cnt = 0;
 	s->now_ns = now_ns;
 	s->key = (struct thread_key){.thread_id = thread_id};
-	loss = thread_find(s, &host.memo, now_ns);
+	loss = thread_find(s, &host.memo);
 	return loss ? loss : walk_stack(s, true);
 }
 

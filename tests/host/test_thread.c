@@ -98,7 +98,8 @@ static enum krait_loss find(uint64_t thread_id, uint64_t now_ns)
 	host.read_cnt = 0;
 	host.scratch->tstate = 0;
 	host.scratch->key = (struct thread_key){.thread_id = thread_id};
-	loss = thread_find(host.scratch, &host.memo, now_ns);
+	host.scratch->now_ns = now_ns;
+	loss = thread_find(host.scratch, &host.memo);
 	assert_true(host.read_cnt <= (by_hand ? 6 + 3 * SEARCH_STEPS_NO_PREV : TICK_READS_MAX));
 	return loss;
 }
@@ -170,7 +171,7 @@ static void test_native_id_where_there_is_no_pthread_self(void **state)
 	(void)state;
 	put_list(0, 0, 9);
 	host.scratch->key = (struct thread_key){.native_id = 1007};
-	assert_int_equal(thread_find(host.scratch, &host.memo, 1), KRAIT_LOSS_NONE);
+	assert_int_equal(thread_find(host.scratch, &host.memo), KRAIT_LOSS_NONE);
 	assert_int_equal(host.scratch->tstate, ts_addr(7));
 }
 
