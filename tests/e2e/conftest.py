@@ -5,6 +5,7 @@ What the end-to-end tests share: the interpreters, and the promise that nothing 
 Every test of one interpreter runs together (session-scoped, parametrised fixture), and most of them
 look at one recording of it: see recordings.py.
 """
+import contextlib
 import glob
 import json
 import os
@@ -46,13 +47,17 @@ void *_PyThreadState_Current;
 const char version[] = "3.5.10";
 int main(void) { puts("ready"); fflush(stdout); return sleep(600) != 0; }
 """
+# And a debug build of 2.7: Objects/object.c has this function #ifdef Py_TRACE_REFS.
+TRACE_REFS_PYTHON = OLD_PYTHON.replace("3.5.10", "2.7.18") + """
+int PyString_Type, PyCapsule_New;
+void _Py_AddToAllObjects(void) {}
+"""
 
 
-@pytest.fixture(scope="module")
-def old_python(tmp_path_factory):
-    """(pid, version): a process that passes for a Python older than krait reads."""
-    folder = tmp_path_factory.mktemp("old")
-    (folder / "old.c").write_text(OLD_PYTHON)
+@contextlib.contextmanager
+def pretender(folder, text):
+    """The pid of a process that passes for a Python by its symbols."""
+    (folder / "old.c").write_text(text)
     compiler = os.environ.get("CC") or "cc"
     command = [compiler, "-rdynamic", "-o", folder / "old-python", folder / "old.c"]
     subprocess.run(command, check=True)
@@ -60,8 +65,22 @@ def old_python(tmp_path_factory):
         [folder / "old-python"], stdout=subprocess.PIPE, env=kraitrun.ENV
     ) as process:
         assert process.stdout.readline() == b"ready\n"
-        yield process.pid, "3.5.10"
+        yield process.pid
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def old_python(tmp_path_factory):
+    """(pid, version): a process that passes for a Python older than krait reads."""
+    with pretender(tmp_path_factory.mktemp("old"), OLD_PYTHON) as pid:
+        yield pid, "3.5.10"
+
+
+@pytest.fixture(scope="module")
+def trace_refs_python(tmp_path_factory):
+    """(pid, version): one that passes for a debug build whose objects are laid out otherwise."""
+    with pretender(tmp_path_factory.mktemp("trace-refs"), TRACE_REFS_PYTHON) as pid:
+        yield pid, "2.7.18"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ REFUSED = "can't be profiled: "
 
 
 @pytest.fixture(scope="module")
-def seen(old_python):
+def seen(old_python, trace_refs_python):
     """(the waiting processes by interpreter name, the lines of `krait ps`)."""
     with contextlib.ExitStack() as started:
         waiting = {
@@ -54,6 +54,13 @@ def test_ps_says_why_not(seen, old_python):
     line, reason = entry_of(seen, pid)
     assert line.split()[1] == version
     assert "CPython 3.5: krait reads" in reason
+
+
+def test_ps_names_a_build_that_it_does_not_read(seen, trace_refs_python):
+    pid, version = trace_refs_python
+    line, reason = entry_of(seen, pid)
+    assert line.split()[1] == version
+    assert "CPython 2.7 built with Py_TRACE_REFS" in reason
 
 
 def test_ps_json(seen):

@@ -173,6 +173,9 @@ static void test_versions_by_symbol(void **state)
 	assert_int_equal(info.major, 2);
 	info = read_symbols_of(false, SYMBOLS("_PyThreadState_Current"));
 	assert_int_equal(info.major, 3);
+	assert_false(info.has_trace_refs);
+	info = read_symbols_of(false, SYMBOLS("_PyThreadState_Current", "_Py_AddToAllObjects"));
+	assert_true(info.has_trace_refs);
 	info = read_symbols_of(false, SYMBOLS("pypy_execute_source"));
 	assert_int_equal(info.kind, ELF_PYPY);
 	info = read_symbols_of(false, SYMBOLS("main", "PyCode_Type", "xx_PyRuntime"));

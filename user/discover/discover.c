@@ -127,6 +127,14 @@ static void set_unsupported_version(struct target *out, int major, int minor)
 			    major, minor);
 }
 
+/* Up to 3.12 every object has two links before its count then: object.h, _PyObject_HEAD_EXTRA. */
+static void set_trace_refs(struct target *out, unsigned int major, unsigned int minor)
+{
+	set_verdict(out, TARGET_UNSUPPORTED,
+		    "CPython %u.%u built with Py_TRACE_REFS, so its objects have another structure",
+		    major, minor);
+}
+
 /* ---- A runtime: its version, its layout, its proof ---- */
 
 /* What a file that is a Python says, and where it lies in the process. */
@@ -183,6 +191,10 @@ static int find_layout(const struct look *l, const struct found *f, struct py_la
 		return -ENOTSUP;
 	}
 	row = layout_of_version(major, minor);
+	if (row && f->info->has_trace_refs) {
+		set_trace_refs(l->out, major, minor);
+		return -ENOTSUP;
+	}
 	if (row) {
 		*out = *row;
 		return 0;
@@ -219,8 +231,7 @@ static void judge_layout(const struct look *l, const struct found *f,
 		set_verdict(out, TARGET_STARTING, "%s", why);
 		break;
 	case PROOF_WRONG:
-		set_verdict(out, TARGET_UNSUPPORTED,
-			    "CPython %u.%u, but %s (a debug or patched build?)",
+		set_verdict(out, TARGET_UNSUPPORTED, "CPython %u.%u, but %s (a patched build?)",
 			    pyversion_major(out->py_version), pyversion_minor(out->py_version),
 			    why);
 		break;
@@ -251,6 +262,8 @@ static void judge_old(const struct look *l, const struct found *f)
 		layout = layout_of_version(info->major, info->minor);
 	if (!layout)
 		set_unsupported_version(l->out, info->major, info->minor);
+	else if (info->has_trace_refs)
+		set_trace_refs(l->out, info->major, info->minor);
 	else if (!info->interp_head_addr)
 		set_verdict(l->out, TARGET_UNSUPPORTED,
 			    "CPython %d.%d, but the code of its PyInterpreterState_Head does not "

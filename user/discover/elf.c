@@ -18,6 +18,7 @@
  *   PyCapsule_New           2.7, and 3.1 and later
  *   PyInterpreterState_Head every version
  *   interp_head             2.x and 3.6 and older; a local symbol
+ *   _Py_AddToAllObjects     only with Py_TRACE_REFS: Objects/object.c (from 3.9 on a local symbol)
  *   pypy_execute_source     PyPy (doc.pypy.org, "Embedding PyPy")
  */
 #include "user/discover/elf.h"
@@ -61,6 +62,7 @@ enum sym {
 	SYM_CAPSULE,
 	SYM_HEAD_CODE,
 	SYM_INTERP_HEAD,
+	SYM_TRACE_REFS,
 	SYM_PYPY,
 	SYM_CNT,
 };
@@ -78,6 +80,7 @@ static const char *const sym_names[SYM_CNT] = {
 	[SYM_CAPSULE] = "PyCapsule_New",
 	[SYM_HEAD_CODE] = "PyInterpreterState_Head",
 	[SYM_INTERP_HEAD] = "interp_head",
+	[SYM_TRACE_REFS] = "_Py_AddToAllObjects",
 	[SYM_PYPY] = "pypy_execute_source",
 };
 
@@ -300,6 +303,7 @@ static void judge(const struct file *f, struct elf_info *out)
 	} else {
 		return;
 	}
+	out->has_trace_refs = f->syms[SYM_TRACE_REFS] != 0;
 	if (!out->version_addr)
 		read_version_string(f, out);
 	if (f->is_foreign)

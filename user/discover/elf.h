@@ -22,9 +22,10 @@ enum elf_kind {
 
 struct elf_info {
 	enum elf_kind kind;
-	bool is_by_section; /* found by .PyRuntime, there was no symbol */
-	int major, minor;   /* as far as symbols and strings tell; -1: not known */
-	int micro;	    /* -1: not known */
+	bool is_by_section;  /* found by .PyRuntime, there was no symbol */
+	bool has_trace_refs; /* built with Py_TRACE_REFS, which debug builds up to 3.7 are */
+	int major, minor;    /* as far as symbols and strings tell; -1: not known */
+	int micro;	     /* -1: not known */
 	/* Addresses as linked; 0: not there. */
 	uint64_t runtime_addr;
 	uint64_t code_type_addr;

@@ -4,8 +4,9 @@
  * (2.7, 3.6 to 3.12). 3.13 and later: debug_offsets.h.
  *
  * Every number is what offsetof() says in that version's own headers for LP64; tests/layouts
- * compiles them again and compares. Debug, trace-refs and free-threaded builds differ: a layout is
- * a claim, and prove.h tests it on each process.
+ * compiles them again and compares. Debug builds are the same from 3.8 on; up to 3.7 Py_DEBUG
+ * implies Py_TRACE_REFS, and those differ, as do free-threaded builds: a layout is a claim, and
+ * prove.h tests it on each process.
  */
 #ifndef KRAIT_DISCOVER_LAYOUT_H
 #define KRAIT_DISCOVER_LAYOUT_H
