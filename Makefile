@@ -181,7 +181,7 @@ test-e2e: all
 test:
 	@build/packages.sh install test
 	@$(MAKE) --no-print-directory all tests-build
-	@$(PYTHON) tests/pythons.py --install
+	@$(PYTHON) tests/pythons.py --install --install-musl
 	@MAKE='$(MAKE)' $(SUITE) all
 
 bench: all

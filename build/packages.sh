@@ -19,8 +19,9 @@ CLANG=${CLANG:-clang}
 BPFTOOL=${BPFTOOL:-bpftool}
 PATH=$PATH:/usr/sbin:/sbin
 
-# For what (wish: the build does without, and is better with), what is looked for, and the package
-# that has it: apt, dnf, pacman, apk ("-": none).
+# For what (wish: the build does without, and is better with; more: so do the tests, and not every
+# release of a distribution has it), what is looked for, and the package that has it: apt, dnf,
+# pacman, apk ("-": none).
 table() {
 	cat <<'EOF'
 build  cc                                  gcc                   gcc                    gcc         gcc
@@ -44,6 +45,8 @@ test   command:clang-format                clang-format          clang-tools-ext
 test   command:go                          golang-go             golang                 go          go
 test   command:debootstrap                 debootstrap           debootstrap            debootstrap debootstrap
 test   file:/usr/share/keyrings/debian-archive-keyring.gpg  debian-archive-keyring  -  debian-archive-keyring  -
+more   command:python3-dbg                 python3-dbg           -                      -           -
+more   command:musl-gcc                    musl-tools            -                      -           -
 EOF
 }
 
@@ -83,7 +86,7 @@ manager() {
 }
 
 # Names of what is missing for $1, in the words of manager $2. $1: what the build can't do without
-# (need), what it wants (build), what the tests want (test).
+# (need), what it wants (build), what the tests want (test), and what they would like (more).
 missing() {
 	case $2 in
 	dnf) column=4 ;;
@@ -98,7 +101,8 @@ missing() {
 	fi
 	table | while read -r for what names; do
 		case "$1 $for" in
-		"need build" | "build build" | "build wish" | test\ *) ;;
+		test\ more) continue ;;
+		"need build" | "build build" | "build wish" | "more more" | test\ *) ;;
 		*) continue ;;
 		esac
 		has "$what" || echo "$for $what $names" | awk -v c=$column '{ print $c }'
@@ -174,6 +178,24 @@ install_missing() {
 	fi
 }
 
+# One by one, since a package that does not exist fails the whole command. What can't be had is a
+# skip of the tests.
+install_more() {
+	tool=$(manager)
+	names=$(missing more "$tool")
+	if [ -z "$names" ] || [ -z "$tool" ] || [ "$(id -u)" != 0 ]; then
+		return 0
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	if [ "$tool" = apt-get ] && ! apt-get -q update; then
+		return 0
+	fi
+	for name in $names; do
+		echo "krait: installing $name"
+		$(install_command "$tool" "$name") || echo "krait: the tests go on without $name"
+	done
+}
+
 case "${1:-} ${2:-}" in
 "missing ")
 	names=$(missing need "$(manager)")
@@ -183,8 +205,11 @@ case "${1:-} ${2:-}" in
 		too_old
 	fi
 	;;
-"install build" | "install test")
-	install_missing "$2"
+"install build")
+	install_missing build
+	;;
+"install test")
+	install_missing test && install_more
 	;;
 *)
 	echo "usage: build/packages.sh missing | install build | install test" >&2

@@ -2,19 +2,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The CPythons of this host that the tests run over, and one way to run any of them.
 
-    tests/pythons.py             prints the table
-    tests/pythons.py --install   makes the Debian root tree first, where it can (root, debootstrap)
+    tests/pythons.py                  prints the table
+    tests/pythons.py --install        makes the Debian root tree first, where it can (root, debootstrap)
+    tests/pythons.py --install-musl   builds the one against musl first, where it can (musl-tools)
 
-They come from three places: ~/.pyenv/versions, the system's /usr/bin/pythonX.Y, and a root tree of
-Debian sid with the newest ones, which lives outside of the source tree, in
-${KRAIT_TEST_CACHE:-~/.cache/krait}/debian-sid. An interpreter of the root tree runs under chroot, so
-a script for it must lie inside; place() writes a script where the interpreter can see it:
+They come from four places: ~/.pyenv/versions, the system's /usr/bin/pythonX.Y, a root tree of Debian
+sid with the newest ones, and a CPython linked against musl that is built from source (muslpython.py).
+The last two live outside of the source tree, in ${KRAIT_TEST_CACHE:-~/.cache/krait}. Debug builds
+(Py_DEBUG) are interpreters of their own, "3.11.2-dbg", where Debian has a package of one. An
+interpreter of the root tree runs under chroot, so a script for it must lie inside; place() writes a
+script where the interpreter can see it:
 
     for py in pythons.find():
         inside, outside = py.place("print(1)", "one.py")
         subprocess.run(py.argv([inside]))
 
-What could not be had is a counted skip with its reason (missing()), never an error.
+What could not be had is a counted skip with its reason (missing(), missing_builds()), never an error.
 """
 
 import argparse
@@ -27,8 +30,13 @@ import subprocess
 import sys
 import tempfile
 
+import muslpython
+
 WANTED = [(2, 7)] + [(3, minor) for minor in range(6, 16)]
 SID_PACKAGES = ["python3.15", "python3.14", "python3.13"]
+SID_DEBUG_PACKAGES = ["python3.14-dbg"]
+# The builds that are told apart by their source; the others are as their makers release them.
+OTHER_BUILDS = ["dbg", "sid-dbg", "musl", "musl-static"]
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 INSTALL_TIMEOUT_S = 900
 
@@ -42,6 +50,10 @@ def cache_dir():
 
 def sid_dir():
     return os.path.join(cache_dir(), "debian-sid")
+
+
+def musl_dir():
+    return os.path.join(cache_dir(), "musl")
 
 
 class Python:
@@ -62,6 +74,11 @@ class Python:
     @property
     def minor(self):
         return self.version[:2]
+
+    @property
+    def is_plain(self):
+        """False for a debug build, and for one linked against musl."""
+        return self.source not in OTHER_BUILDS
 
     def argv(self, script_args=()):
         """The command line that runs this interpreter with these arguments."""
@@ -121,13 +138,20 @@ def candidates():
     pattern = os.path.join(os.path.expanduser("~"), ".pyenv", "versions", "*", "bin", "python")
     for path in glob.glob(pattern):
         yield "", path, "pyenv"
-    for path in glob.glob("/usr/bin/python[23].*"):
-        if re.search(r"/python[23]\.\d+$", path):
-            yield "", path, "system"
+    yield from debian_candidates("", "system", "dbg")
     if os.geteuid() == 0:
-        for path in glob.glob(sid_dir() + "/usr/bin/python3.*"):
-            if re.search(r"/python3\.\d+$", path):
-                yield sid_dir(), path[len(sid_dir()) :], "sid"
+        yield from debian_candidates(sid_dir(), "sid", "sid-dbg")
+    for program, source in muslpython.PROGRAMS.items():
+        if os.path.exists(os.path.join(musl_dir(), "bin", program)):
+            yield "", os.path.join(musl_dir(), "bin", program), source
+
+
+def debian_candidates(root, plain, debug):
+    """Of /usr/bin in a root tree; with the names for plain and for debug builds."""
+    for path in glob.glob(root + "/usr/bin/python[23].*"):
+        match = re.search(r"/python[23]\.\d+(-dbg)?$", path)
+        if match:
+            yield root, path[len(root) :], debug if match[1] else plain
 
 
 def find():
@@ -140,10 +164,12 @@ def find():
     return sorted(found, key=lambda py: (py.version, py.source))
 
 
-def why_missing(minor):
-    name = "python%d.%d" % minor
-    if name not in SID_PACKAGES:
-        return "neither pyenv nor the system has it"
+def find_plain():
+    """Of those, the ones that are neither debug builds nor linked against musl."""
+    return [py for py in find() if py.is_plain]
+
+
+def why_no_tree():
     if os.geteuid() != 0:
         return "its root tree needs root (chroot)"
     if not os.path.isdir(sid_dir()):
@@ -151,10 +177,30 @@ def why_missing(minor):
     return "the Debian root tree in %s does not have it" % sid_dir()
 
 
+def why_missing(minor):
+    if "python%d.%d" % minor in SID_PACKAGES:
+        return why_no_tree()
+    return "neither pyenv nor the system has it"
+
+
 def missing(found=None):
     """One "3.9: reason" for each wanted minor version that could not be had."""
-    have = {py.minor for py in (find() if found is None else found)}
+    have = {py.minor for py in (find() if found is None else found) if py.is_plain}
     return ["%d.%d: %s" % (m + (why_missing(m),)) for m in WANTED if m not in have]
+
+
+def why_no_build(source):
+    if source == "dbg":
+        return "the system has no /usr/bin/python3.N-dbg (make deps-test asks for it)"
+    if source == "sid-dbg":
+        return why_no_tree()
+    return muslpython.why_not() or "not built (tests/pythons.py --install-musl)"
+
+
+def missing_builds(found):
+    """One "musl: reason" for each of OTHER_BUILDS that could not be had."""
+    have = {py.source for py in found}
+    return ["%s: %s" % (b, why_no_build(b)) for b in OTHER_BUILDS if b not in have]
 
 
 def mirror():
@@ -201,11 +247,43 @@ def why_not_install():
     return None
 
 
+def run_step(command, env, what):
+    """None, or why it failed: "WHAT failed: the last line that it said"."""
+    try:
+        run = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=env,
+            timeout=INSTALL_TIMEOUT_S,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return "%s failed: %s" % (what, error)
+    lines = run.stdout.strip().splitlines() or ["no output"]
+    return "%s failed: %s" % (what, lines[-1]) if run.returncode else None
+
+
+def top_up():
+    """What the tree lacks, through its own apt: the debug builds, whose dependencies are many. None,
+    or the reason why it lacks them still; it is a good tree without."""
+    wanted = SID_PACKAGES + SID_DEBUG_PACKAGES
+    names = [n for n in wanted if not os.path.exists(sid_dir() + "/usr/bin/" + n)]
+    if not names or os.geteuid() != 0:
+        return None
+    print("pythons: adding %s to %s" % (", ".join(names), sid_dir()), flush=True)
+    env = dict(apt_proxy_env(), DEBIAN_FRONTEND="noninteractive")
+    apt = ["chroot", sid_dir(), "apt-get", "-q", "-y"]
+    return run_step(apt + ["update"], env, "apt-get update") or run_step(
+        apt + ["install", "--no-install-recommends"] + names, env, "apt-get install"
+    )
+
+
 def install():
     """Makes the root tree unless it is there. None, or the reason why there is none. A tree that was
     not finished never has the final name."""
     if os.path.isdir(sid_dir()):
-        return None
+        return top_up()
     reason = why_not_install()
     if reason:
         return reason
@@ -216,37 +294,33 @@ def install():
     command += ["sid", folder, mirror()]
     print("pythons: making a Debian tree in %s (a minute or two)" % sid_dir(), flush=True)
     try:
-        run = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=apt_proxy_env(),
-            timeout=INSTALL_TIMEOUT_S,
-        )
-        if run.returncode == 0:
-            os.rename(folder, sid_dir())
-            return None
-        lines = run.stdout.strip().splitlines() or ["no output"]
-        return "debootstrap failed: " + lines[-1]
-    except (OSError, subprocess.SubprocessError) as error:
-        return "debootstrap failed: %s" % error
+        reason = run_step(command, apt_proxy_env(), "debootstrap")
+        if reason:
+            return reason
+        os.rename(folder, sid_dir())
     finally:
         if os.path.isdir(folder):
             remove_tree(folder)
+    return top_up()
 
 
 def main():
     parser = argparse.ArgumentParser(description="the CPythons that krait's tests run over")
     parser.add_argument("--install", action="store_true", help="make the Debian root tree if need be")
-    if parser.parse_args().install:
+    parser.add_argument("--install-musl", action="store_true", help="build one against musl if need be")
+    options = parser.parse_args()
+    if options.install:
         reason = install()
         if reason:
-            print("pythons: no Debian root tree (skipped): " + reason)
+            print("pythons: Debian root tree (skipped): " + reason)
+    if options.install_musl:
+        reason = muslpython.install(musl_dir(), mirror(), apt_proxy_env())
+        if reason:
+            print("pythons: no CPython against musl (skipped): " + reason)
     found = find()
     for py in found:
-        print("%-16s %s" % (py.name, py.executable))
-    lacking = missing(found)
+        print("%-20s %s" % (py.name, py.executable))
+    lacking = missing(found) + missing_builds(found)
     skipped = " (skipped): " + "; ".join(lacking) if lacking else ""
     print("pythons: %d found, %d missing%s" % (len(found), len(lacking), skipped))
     return 0

@@ -234,4 +234,4 @@ def number(value):
 
 
 median = statistics.median
-find_pythons = pythons.find
+find_pythons = pythons.find_plain

@@ -33,7 +33,7 @@ def py(request):
 @pytest.fixture(scope="session")
 def one_py():
     """One CPython, for what does not depend on the version."""
-    plain = [py for py in SUPPORTED if not py.root]
+    plain = [py for py in SUPPORTED if py.is_plain and not py.root]
     if not plain:
         pytest.skip("no CPython that krait supports")
     return ([py for py in plain if py.minor == (3, 11)] or plain)[-1]

@@ -87,8 +87,9 @@ def test_doctor():
     assert len(run.out.decode().splitlines()) >= 3
 
 
-def test_every_wanted_minor_is_here():
+def test_every_wanted_python_is_here():
     """What is not tested says so: a missing interpreter is a skip with its reason."""
     missing = targets.pythons.missing(targets.EVERY)
+    missing += targets.pythons.missing_builds(targets.EVERY)
     if missing:
         pytest.skip("; ".join(missing))

@@ -95,6 +95,13 @@ static void assert_hash_alone_is_the_same(void)
 	free(record);
 }
 
+/* Debug builds of 3.12 and 3.13 let C recurse 500 times: cpython/pystate.h, Py_C_RECURSION_LIMIT.
+ */
+static bool goes_deep(const struct python *py)
+{
+	return !strstr(py->name, "-dbg") || (py->minor != 12 && py->minor != 13);
+}
+
 static void test_long_stack_equals_plain_walk(const struct python *py)
 {
 	struct krait_frame *plain = calloc(KRAIT_MAX_DEPTH_LIMIT, sizeof(*plain));
@@ -102,6 +109,10 @@ static void test_long_stack_equals_plain_walk(const struct python *py)
 	struct parked p;
 	uint32_t cnt;
 
+	if (!goes_deep(py)) {
+		free(plain);
+		skip();
+	}
 	parked_init(&p, py, script, DEEP);
 	host_set_depth(KRAIT_MAX_DEPTH_LIMIT);
 	assert_int_equal(host_walk(p.thread_id, 1), KRAIT_LOSS_NONE);

@@ -7,6 +7,9 @@
 Compiles offsets.c against each interpreter's own include folder (of ~/.pyenv/versions, the system,
 the Debian root tree: tests/pythons.py), and against the folders named. Prints a line for each, and
 one for each interpreter that comes without headers; exits 1 on a difference.
+
+What an interpreter's headers say with Py_DEBUG is compared too, from 3.8 on: there krait takes debug
+builds for what they are otherwise. (Up to 3.7 Py_DEBUG implies Py_TRACE_REFS, and all is elsewhere.)
 """
 
 import os
@@ -39,12 +42,12 @@ def include_dir(py):
     return folder if any(os.path.isfile(os.path.join(folder, name)) for name in names) else None
 
 
-def check(folder, program):
+def check(folder, program, flags=()):
     """True if the table agrees with the headers in folder."""
     # Debian's pyconfig.h includes <x86_64-linux-gnu/python3.N/pyconfig.h>, from the folder above.
     command = [os.environ.get("CC", "cc"), "-std=gnu11", "-w", "-D_GNU_SOURCE", "-DPy_BUILD_CORE"]
     command += ["-I" + ROOT, "-I" + folder, "-I" + os.path.join(folder, "internal")]
-    command += ["-I" + os.path.dirname(folder), "-o", program] + SOURCES
+    command += ["-I" + os.path.dirname(folder), "-o", program] + list(flags) + SOURCES
     if subprocess.run(command, check=False).returncode:
         print("layouts: %s: does not compile" % folder)
         return False
@@ -52,20 +55,22 @@ def check(folder, program):
 
 
 def main(argv):
-    folders = [os.path.abspath(folder) for folder in argv]
+    jobs = [(os.path.abspath(folder), ()) for folder in argv]
     for py in pythons.find():
         if py.minor not in pythons.WANTED:
             continue
         folder = include_dir(py)
         if folder:
-            folders.append(folder)
+            jobs.append((folder, ()))
+            if py.minor >= (3, 8) and py.is_plain:
+                jobs.append((folder, ["-DPy_DEBUG"]))
         else:
             print("layouts: %s: skipped: it has no internal headers" % py.name)
-    if not folders:
+    if not jobs:
         print("layouts: skipped: no CPython with headers here")
     with tempfile.TemporaryDirectory() as scratch:
         sys.stdout.flush()
-        results = [check(folder, os.path.join(scratch, "offsets")) for folder in folders]
+        results = [check(folder, os.path.join(scratch, "offsets"), flags) for folder, flags in jobs]
     return 0 if all(results) else 1
 
 

@@ -32,6 +32,12 @@
 #include "user/discover/debug_offsets.h"
 #include "user/discover/layout.h"
 
+#ifdef Py_DEBUG
+#define BUILD PY_VERSION " with Py_DEBUG"
+#else
+#define BUILD PY_VERSION
+#endif
+
 static int field_cnt, difference_cnt;
 
 static void compare(const char *name, unsigned long ours, unsigned long theirs)
@@ -40,7 +46,7 @@ static void compare(const char *name, unsigned long ours, unsigned long theirs)
 	if (ours == theirs)
 		return;
 	difference_cnt++;
-	printf("layouts: %s: %s is %lu, the headers say %lu\n", PY_VERSION, name, ours, theirs);
+	printf("layouts: %s: %s is %lu, the headers say %lu\n", BUILD, name, ours, theirs);
 }
 
 #define CHECK(member, value) compare(#member, l->member, value)
@@ -105,7 +111,7 @@ static const struct py_layout *find_layout(void)
 	SET(unicode_object, length, offsetof(PyUnicodeObject, _base._base.length));
 	SET(unicode_object, asciiobject_size, sizeof(PyASCIIObject));
 	if (debug_offsets_parse(&table, &layout, &why)) {
-		printf("layouts: %s: refused: %s\n", PY_VERSION, why);
+		printf("layouts: %s: refused: %s\n", BUILD, why);
 		return NULL;
 	}
 	return &layout;
@@ -260,7 +266,7 @@ int main(void)
 	const struct py_layout *l = find_layout();
 
 	if (!l) {
-		printf("layouts: %s: no layout\n", PY_VERSION);
+		printf("layouts: %s: no layout\n", BUILD);
 		return 1;
 	}
 	check_threads(l);
@@ -269,6 +275,6 @@ int main(void)
 	check_codes(l);
 	check_objects(l);
 	if (!difference_cnt)
-		printf("layouts: %s: %d fields agree\n", PY_VERSION, field_cnt);
+		printf("layouts: %s: %d fields agree\n", BUILD, field_cnt);
 	return difference_cnt != 0;
 }

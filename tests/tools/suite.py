@@ -144,7 +144,8 @@ def run_scripts(tally, scripts):
 
 
 def newest_of_each_minor(found):
-    """One interpreter per minor version is enough for tables: micro releases do not change them."""
+    """One interpreter per minor version is enough for tables: neither micro releases nor builds change
+    them."""
     return sorted({py.minor: py for py in found}.values(), key=lambda py: py.version)
 
 
@@ -154,7 +155,7 @@ def run_oracle(tally, programs):
     sys.path.insert(0, TESTS)
     import pythons
 
-    found = [py for py in pythons.find() if py.minor in pythons.WANTED]
+    found = [py for py in pythons.find_plain() if py.minor in pythons.WANTED]
     for py in newest_of_each_minor(found) if programs else []:
         print("  ORACLE  " + py.name, flush=True)
         script = py.path_for(os.path.join(TESTS, "oracle", "dump_lines.py"))

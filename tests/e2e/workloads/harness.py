@@ -5,23 +5,28 @@ prints what it measured of itself as its last line. A minute is the safety net.
 
 Runs under every Python from 2.7 on, so no newer syntax here.
 """
-import ctypes
 import json
 import os
 import select
 import sys
 import time
 
+try:
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+
+    class Timespec(ctypes.Structure):
+        _fields_ = [("sec", ctypes.c_long), ("nsec", ctypes.c_long)]
+
+except ImportError:  # a CPython built without libffi; new enough to do without
+    libc = None
+
 DEADLINE = time.time() + 60
 CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID = 2, 3  # linux/time.h
 SYS_GETTID = 186 if os.uname()[4] == "x86_64" else 178  # asm/unistd_64.h, asm-generic/unistd.h
 PR_SET_NAME = 15  # linux/prctl.h
-libc = ctypes.CDLL(None)
 commands = []
-
-
-class Timespec(ctypes.Structure):
-    _fields_ = [("sec", ctypes.c_long), ("nsec", ctypes.c_long)]
 
 
 def libc_clock(clock):
@@ -46,12 +51,20 @@ def process_seconds():
 
 def native_id():
     """The kernel's id of this thread: threading.get_native_id is as old as 3.8."""
-    return libc.syscall(SYS_GETTID)
+    if libc:
+        return libc.syscall(SYS_GETTID)
+    import _thread
+
+    return _thread.get_native_id()
 
 
 def set_name(name):
     """Names this thread, to the kernel."""
-    libc.prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
+    if libc:
+        libc.prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
+        return
+    with open("/proc/self/task/%d/comm" % native_id(), "w") as stream:
+        stream.write(name)
 
 
 def say(word, **facts):
