@@ -95,6 +95,7 @@ endif
 
 .PHONY: all clean install uninstall help lint deps deps-test profile bench
 .PHONY: test test-unit test-host test-oracle test-golden test-layouts test-e2e tests-build
+.PHONY: test-accuracy test-accuracy-short
 
 all: $(if $(MAIN_OBJ),$(KRAIT)) $(LIB)
 
@@ -175,6 +176,13 @@ test-golden: all
 test-e2e: all
 	@$(SUITE) pytest e2e tests/e2e
 
+# A table of errors, a row per CPython: some minutes. The short form is the suite of `make test`.
+test-accuracy: all $(ORACLE)
+	@$(SUITE) table accuracy tests/accuracy/run.py $(ORACLE)
+
+test-accuracy-short: all
+	@$(SUITE) table accuracy tests/accuracy/run.py --short
+
 # ---- For people ----
 
 # Everything: installs what the tests lack, builds, and runs every suite until one fails.
@@ -219,6 +227,7 @@ help:
 	@echo 'make profile    profile this host for ten seconds (root; installs what the build lacks)'
 	@echo 'make test       every test (root for all of them; installs what they lack)'
 	@echo 'make test-unit  one suite: test-unit test-host test-oracle test-golden test-layouts test-e2e'
+	@echo 'make test-accuracy  how right krait is: a table of errors, a row per CPython'
 	@echo 'make lint       formatting, function lengths, include directions'
 	@echo 'make bench      what a sample costs'
 	@echo 'make deps       install what the build needs; deps-test: and the tests'

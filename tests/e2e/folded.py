@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Folded stacks, read strictly: whatever does not look as the contract says is an error here."""
+import functools
 import re
 import unicodedata
 from collections import namedtuple
@@ -18,6 +19,7 @@ FRAME = re.compile(
 MARKER = re.compile(r"\[[a-z][^\[\]]*\]")
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def parse_frame(text):
     if MARKER.fullmatch(text):
         return Frame(text, "", None)

@@ -6,6 +6,7 @@
     suite.py pytest NAME FOLDER          a folder of pytest files
     suite.py script NAME [SCRIPT]...     Python scripts that exit 0 when all is well
     suite.py oracle NAME PROGRAM         line tables: PROGRAM against every CPython here
+    suite.py table NAME SCRIPT [ARG]...  a script whose last line counts as pytest's does
     suite.py all                         every suite through make, until one fails
 
 A suite's own output passes through as it comes. Then follows one closing line, "unit: 40 passed, 0
@@ -26,9 +27,11 @@ TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROOT = os.path.dirname(TESTS)
 
 # The order is that of cost: what fails soonest comes first.
-SUITES = ["lint", "unit", "host", "layouts", "golden", "oracle", "e2e"]
+SUITES = ["lint", "unit", "host", "layouts", "golden", "oracle", "accuracy", "e2e"]
+TARGETS = {"lint": "lint", "accuracy": "test-accuracy-short"}  # others: test-SUITE
+NEED_ROOT = ["accuracy", "e2e"]
 # A hung program must not hang the whole run.
-TIMEOUT_S = {"cmocka": 300, "script": 300, "oracle": 300, "pytest": 660}
+TIMEOUT_S = {"cmocka": 300, "script": 300, "oracle": 300, "pytest": 660, "table": 1800}
 
 
 class Tally:
@@ -143,6 +146,11 @@ def run_scripts(tally, scripts):
         tally.add(passed=status == 0, failed=status != 0)
 
 
+def run_table(tally, argv):
+    status, output = run([sys.executable] + argv, TIMEOUT_S["table"])
+    count_pytest(status, output, tally)
+
+
 def newest_of_each_minor(found):
     """One interpreter per minor version is enough for tables: neither micro releases nor builds change
     them."""
@@ -176,13 +184,14 @@ KINDS = {
     "pytest": run_pytest,
     "script": run_scripts,
     "oracle": run_oracle,
+    "table": run_table,
 }
 
 
 def run_suite(kind, name, what):
     tally = Tally()
-    if name == "e2e" and os.geteuid() != 0:
-        print("e2e: skipped: it loads BPF programs, which needs root")
+    if name in NEED_ROOT and os.geteuid() != 0:
+        print("%s: skipped: it loads BPF programs, which needs root" % name)
         tally.add(skipped=1)
     else:
         KINDS[kind](tally, what)
@@ -216,7 +225,7 @@ def run_all():
         open(path, "w", encoding="utf-8").close()
         env = dict(os.environ, KRAIT_TALLY=path)
         for suite in SUITES:
-            target = "lint" if suite == "lint" else "test-" + suite
+            target = TARGETS.get(suite, "test-" + suite)
             print("== %s" % suite, flush=True)
             argv = [os.environ.get("MAKE", "make"), "--no-print-directory", target]
             status = subprocess.run(argv, cwd=ROOT, env=env, check=False).returncode

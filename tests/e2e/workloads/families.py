@@ -8,7 +8,7 @@ and which lines a function's instructions have (0: none) from CPython.
 import sys
 import types
 
-from harness import finish, ready, running
+from harness import finish, lines_of_functions, ready, running
 
 
 def a_root(n):
@@ -106,17 +106,10 @@ def drive():
         b_root(n)
 
 
-def lines_of(code):
-    """The lines of a function: 3.10 and later have instructions that belong to none."""
-    if not hasattr(code, "co_lines"):
-        return list(range(code.co_firstlineno, code.co_firstlineno + 10))
-    return sorted({line or 0 for _, _, line in code.co_lines()} | {code.co_firstlineno})
-
-
 functions = [value for value in globals().values() if isinstance(value, types.FunctionType)]
 drive()
 ready(
-    lines={function.__name__: lines_of(function.__code__) for function in functions},
+    lines=lines_of_functions(functions),
     first={function.__name__: function.__code__.co_firstlineno for function in functions},
 )
 while running():

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+One thread that spends its CPU time in sections of every kind, in turns of random order and length
+so that no sampling rate can march in step with them. It does so from when it is told "go" until it
+is told "stop"; the truth is what the thread's own CPU clock said at each section's beginning and
+end.
+"""
+import os
+import random
+import zlib
+
+from harness import commands, finish, ready, running, say, thread_seconds
+
+STRETCH = range(1000)
+DATA = os.urandom(2048) * 8
+ZERO = os.open("/dev/zero", os.O_RDONLY)
+dice = random.Random(1)
+
+
+def in_bytecode(end):
+    while thread_seconds() < end:
+        x = 0
+        for i in STRETCH:
+            x += i
+
+
+def in_builtin(end):
+    while thread_seconds() < end:
+        sum(STRETCH)
+
+
+def in_generator(end):
+    while thread_seconds() < end:
+        sum(i for i in STRETCH)
+
+
+def in_recursion(end):
+    while thread_seconds() < end:
+        descend(100)
+
+
+def descend(more):
+    if more:
+        descend(more - 1)
+
+
+def in_memory(end):
+    while thread_seconds() < end:
+        dict((i, [i]) for i in STRETCH)
+
+
+def in_callback(end):
+    while thread_seconds() < end:
+        sorted(STRETCH, key=lambda i: -i)
+
+
+def in_released(end):
+    while thread_seconds() < end:
+        zlib.compress(DATA, 1)
+
+
+def in_kernel(end):
+    while thread_seconds() < end:
+        os.read(ZERO, 1 << 16)
+
+
+# Milliseconds of a turn: shares from 4 to 25 %.
+SECTIONS = [
+    (in_bytecode, 5.0),
+    (in_builtin, 4.0),
+    (in_generator, 3.0),
+    (in_recursion, 2.5),
+    (in_memory, 2.2),
+    (in_callback, 1.5),
+    (in_released, 1.0),
+    (in_kernel, 0.8),
+]
+spent = {section.__name__: 0.0 for section, _ in SECTIONS}
+
+
+def turn():
+    for section, milliseconds in dice.sample(SECTIONS, len(SECTIONS)):
+        seconds = milliseconds / 1e3 * dice.uniform(0.5, 1.5)
+        start = thread_seconds()
+        section(start + seconds)
+        spent[section.__name__] += thread_seconds() - start
+
+
+turn()
+ready()
+while not commands and running(wait=60):
+    pass
+for name in spent:
+    spent[name] = 0.0
+began = thread_seconds()
+while commands == ["go"] and running():
+    turn()
+spent["between"] = thread_seconds() - began - sum(spent.values())
+say("measured", spent=spent)
+while running(wait=60):
+    pass
+finish()
