@@ -305,8 +305,8 @@ def main(argv):
     for py in targets.SUPPORTED:
         row = make_row(py, form, argv[1])
         show(py.name, row.text())
-        for note in row.notes:
-            print("    " + note)
+        for line in "\n".join(row.notes).splitlines():
+            print("    " + line)
         good += sum(is_good for _, is_good in row.cells.values())
         bad += sum(not is_good for _, is_good in row.cells.values())
     missing = targets.pythons.missing(targets.SUPPORTED)

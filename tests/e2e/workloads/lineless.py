@@ -25,7 +25,11 @@ def top_of(path, name):
 def is_lineless(path, name):
     if not hasattr(sys._getframe().f_code, "co_lines"):
         return False
-    for code in codes_of(top_of(path, name)):
+    try:
+        top = top_of(path, name)
+    except IOError:
+        return False
+    for code in codes_of(top):
         if getattr(code, "co_qualname", code.co_name) == name:
             if not all(line for _, _, line in code.co_lines()):
                 return True
