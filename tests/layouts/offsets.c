@@ -66,9 +66,12 @@ static const struct py_layout *find_layout(void)
 	const char *why;
 
 	memset(&table, 0xee, sizeof(table)); /* what is not set below must not be read */
+	d->free_threaded = 0;
 	memcpy(d->cookie, _Py_Debug_Cookie, sizeof(d->cookie));
 	d->version = PY_VERSION_HEX;
-	d->free_threaded = 0;
+#ifdef Py_GIL_DISABLED
+	d->free_threaded = 1;
+#endif
 #define SET(group, entry, value) d->group.entry = (value)
 	SET(runtime_state, size, sizeof(_PyRuntimeState));
 	SET(runtime_state, finalizing, offsetof(_PyRuntimeState, _finalizing));
@@ -248,6 +251,11 @@ static void check_objects(const struct py_layout *l)
 	CHECK(tp_name_off, offsetof(PyTypeObject, tp_name));
 	CHECK(walk.ob_type_off, offsetof(PyObject, ob_type));
 #if PY_VERSION_HEX >= 0x03000000
+	PyASCIIObject kind_1 = {.state = {.kind = 1}};
+	unsigned int state;
+
+	memcpy(&state, &kind_1.state, sizeof(state));
+	CHECK(walk.str_kind_shift, __builtin_ctz(state));
 	CHECK(walk.str_state_off, offsetof(PyASCIIObject, state));
 	CHECK(walk.str_length_off, offsetof(PyASCIIObject, length));
 	CHECK(walk.str_ascii_bytes, sizeof(PyASCIIObject));

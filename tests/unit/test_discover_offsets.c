@@ -93,7 +93,8 @@ static void test_refused(void **state)
 	struct py_layout l;
 
 	(void)state;
-	assert_int_equal(parse_with(16, 1, &l), -95); /* free-threaded */
+	assert_int_equal(parse_with(16, 1, &l), -95); /* free-threaded, and not 3.13 */
+	assert_int_equal(parse_with(16, 2, &l), -95);
 	assert_int_equal(parse_with(8, 0x030c00f0, &l), -95);
 	assert_int_equal(parse_with(8, 0x031000f0, &l), -95);
 	assert_int_equal(parse_with(8, 0x040e00f0, &l), -95);
@@ -102,6 +103,48 @@ static void test_refused(void **state)
 	assert_int_equal(parse_with(8, 0x030d00f0, &l), -95);
 	assert_int_equal(parse_with(8, 0x030f00f0, &l), -95);
 	assert_int_equal(parse_with(0, 0, &l), -95);
+}
+
+/* Positions from pycore_runtime.h of 3.13, values from a build of 3.13.5 with --disable-gil. */
+static const struct entry py313t[] = {
+	{8, 0x030d05f0}, {16, 1},    {24, 328320}, {32, 608},  {40, 632},  {48, 215616}, {64, 7264},
+	{72, 7344},	 {152, 304}, {160, 0},	   {168, 8},   {176, 16},  {184, 72},	 {192, 152},
+	{200, 160},	 {208, 232}, {224, 80},	   {232, 8},   {240, 0},   {248, 56},	 {264, 70},
+	{272, 224},	 {280, 128}, {288, 136},   {296, 144}, {304, 152}, {312, 84},	 {344, 216},
+	{352, 32},	 {360, 24},  {368, 432},   {376, 40},  {512, 56},  {520, 32},	 {528, 48},
+	{536, 80},	 {544, 48},  {552, 32},	   {560, 56},
+};
+
+static int parse_free_threaded(uint64_t flag, struct py_layout *l)
+{
+	char bytes[DEBUG_OFFSETS_BYTES];
+	const char *why = NULL;
+	int err;
+
+	memset(bytes, 0xee, sizeof(bytes));
+	memcpy(bytes, "xdebugpy", 8);
+	for (size_t i = 0; i < sizeof(py313t) / sizeof(py313t[0]); i++)
+		memcpy(bytes + py313t[i].pos, &py313t[i].value, 8);
+	memcpy(bytes + 16, &flag, 8);
+	err = debug_offsets_parse(bytes, l, &why);
+	assert_true(!err == !why);
+	return err;
+}
+
+/* Longer objects, and the same state of a str. */
+static void test_free_threaded(void **state)
+{
+	struct py_layout l;
+
+	(void)state;
+	assert_int_equal(parse_free_threaded(1, &l), 0);
+	assert_int_equal(l.walk.ob_type_off, 24);
+	assert_int_equal(l.walk.bytes_size_off, 32);
+	assert_int_equal(l.walk.str_length_off, 32);
+	assert_int_equal(l.walk.str_ascii_bytes, 56);
+	assert_int_equal(l.walk.str_compact_bytes, 72);
+	assert_int_equal(l.walk.str_kind_shift, 2);
+	assert_int_equal(parse_free_threaded(2, &l), -95);
 }
 
 /* No offset of the table may be huge, and none but a byte's or text's may be odd. */
@@ -178,11 +221,9 @@ static void test_version_strings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),
-		cmocka_unit_test(test_version),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_hostile_values),
-		cmocka_unit_test(test_version_strings),
+		cmocka_unit_test(test_good),	       cmocka_unit_test(test_version),
+		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_free_threaded),
+		cmocka_unit_test(test_hostile_values), cmocka_unit_test(test_version_strings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

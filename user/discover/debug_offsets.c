@@ -153,6 +153,20 @@ static bool take_initialized(const void *bytes, struct py_layout *out)
 	return true;
 }
 
+/*
+ * A free-threaded 3.13 has longer objects, and says so in its offsets; the rest is as everywhere.
+ * From 3.14 on each of its threads runs a copy of the bytecode (co_tlbc, Include/cpython/code.h),
+ * and an instruction pointer is no offset from the code object any more: its lines would be wrong.
+ */
+static const char *why_not_free_threaded(uint64_t flag, int col)
+{
+	if (flag > 1)
+		return "its debug offsets hold values that cannot be";
+	if (flag && col > 0)
+		return "free-threaded build: krait reads those of 3.13 only";
+	return NULL;
+}
+
 int debug_offsets_parse(const void *bytes, struct py_layout *out, const char **why)
 {
 	uint32_t version = debug_offsets_version(bytes);
@@ -164,10 +178,9 @@ int debug_offsets_parse(const void *bytes, struct py_layout *out, const char **w
 		*why = "its debug offsets are of a version that krait does not know";
 		return -ENOTSUP;
 	}
-	if (word(bytes, FREE_THREADED_POS)) {
-		*why = "free-threaded build: not supported yet";
+	*why = why_not_free_threaded(word(bytes, FREE_THREADED_POS), col);
+	if (*why)
 		return -ENOTSUP;
-	}
 	if (!take_fields(bytes, col, out) || !take_str_sizes(bytes, col, walk) ||
 	    !take_initialized(bytes, out)) {
 		*why = "its debug offsets hold values that cannot be";
@@ -177,7 +190,8 @@ int debug_offsets_parse(const void *bytes, struct py_layout *out, const char **w
 	/* FRAME_OWNED_BY_CSTACK in 3.13, FRAME_OWNED_BY_INTERPRETER from 3.14: pycore_frame.h,
 	 * pycore_interpframe_structs.h. */
 	walk->shim_owner = 3;
-	/* PyASCIIObject.state: interned:2 comes first where there is a GIL; unicodeobject.h. */
+	/* PyASCIIObject.state: interned:2 comes first, in the free-threaded 3.13 too;
+	 * unicodeobject.h. */
 	walk->str_kind_shift = 2;
 	walk->instr_kind = KRAIT_INSTR_PTR;
 	walk->lines_kind = KRAIT_LINES_PEP657;
