@@ -189,7 +189,7 @@ test-accuracy-short: all
 test:
 	@build/packages.sh install test
 	@$(MAKE) --no-print-directory all tests-build
-	@$(PYTHON) tests/pythons.py --install --install-musl
+	@$(PYTHON) tests/pythons.py --install
 	@MAKE='$(MAKE)' $(SUITE) all
 
 bench: all

@@ -41,6 +41,7 @@ test   header:cmocka.h                     libcmocka-dev         libcmocka-devel
 test   pytest                              python3-pytest        python3-pytest         python-pytest  py3-pytest
 test   pymodule:greenlet                   python3-greenlet      python3-greenlet       python-greenlet  py3-greenlet
 test   pyheaders                           python3-dev           python3-devel          python      python3-dev
+test   ffi                                 libffi-dev            libffi-devel           libffi      libffi-dev
 test   command:clang-format                clang-format          clang-tools-extra      clang       clang-extra-tools
 test   command:go                          golang-go             golang                 go          go
 test   command:debootstrap                 debootstrap           debootstrap            debootstrap debootstrap
@@ -68,6 +69,7 @@ has() {
 	pytest) /usr/bin/python3 -c 'import pytest' >/dev/null 2>&1 ;;
 	pyheaders) [ -e "$(/usr/bin/python3 -c "$ask_pyheaders" 2>/dev/null)/Python.h" ] ;;
 	pymodule:*) /usr/bin/python3 -c "import ${1#pymodule:}" >/dev/null 2>&1 ;;
+	ffi) has_headers ffi.h ;; # for the ctypes of the CPython that tests/nogil.py builds
 	command:*) command -v "${1#command:}" >/dev/null ;;
 	# It includes nothing itself and needs these first.
 	header:cmocka.h) has_headers stdarg.h stddef.h setjmp.h stdint.h cmocka.h ;;

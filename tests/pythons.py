@@ -3,13 +3,13 @@
 """The CPythons of this host that the tests run over, and one way to run any of them.
 
     tests/pythons.py                  prints the table
-    tests/pythons.py --install        makes the Debian root tree first, where it can (root, debootstrap)
-    tests/pythons.py --install-musl   builds the one against musl first, where it can (musl-tools)
+    tests/pythons.py --install        makes the ones below first, where it can
 
-They come from four places: ~/.pyenv/versions, the system's /usr/bin/pythonX.Y, a root tree of Debian
-sid with the newest ones, and a CPython linked against musl that is built from source (muslpython.py).
-The last two live outside of the source tree, in ${KRAIT_TEST_CACHE:-~/.cache/krait}. Debug builds
-(Py_DEBUG) are interpreters of their own, "3.11.2-dbg", where Debian has a package of one. An
+They come from ~/.pyenv/versions and the system's /usr/bin/pythonX.Y, and from what lies outside of
+the source tree, in ${KRAIT_TEST_CACHE:-~/.cache/krait}: a root tree of Debian sid with the newest ones
+(it takes root and debootstrap), a free-threaded CPython (nogil.py) and two that are linked against
+musl (muslpython.py), built from source. Debug builds (Py_DEBUG) are interpreters of their own,
+"3.11.2-dbg", where Debian has a package of one. An
 interpreter of the root tree runs under chroot, so a script for it must lie inside; place() writes a
 script where the interpreter can see it:
 
@@ -30,13 +30,17 @@ import subprocess
 import sys
 import tempfile
 
-import muslpython
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+
+import muslpython  # noqa: E402
+import nogil  # noqa: E402
 
 WANTED = [(2, 7)] + [(3, minor) for minor in range(6, 16)]
 SID_PACKAGES = ["python3.15", "python3.14", "python3.13"]
 SID_DEBUG_PACKAGES = ["python3.14-dbg"]
 # The builds that are told apart by their source; the others are as their makers release them.
-OTHER_BUILDS = ["dbg", "sid-dbg", "musl", "musl-static"]
+OTHER_BUILDS = ["dbg", "sid-dbg", "nogil", "musl", "musl-static"]
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 INSTALL_TIMEOUT_S = 900
 
@@ -77,7 +81,7 @@ class Python:
 
     @property
     def is_plain(self):
-        """False for a debug build, and for one linked against musl."""
+        """False for a debug or free-threaded build, and for one linked against musl."""
         return self.source not in OTHER_BUILDS
 
     def argv(self, script_args=()):
@@ -88,6 +92,11 @@ class Python:
     def executable(self):
         """The executable's path as the host sees it."""
         return self.root + self.path
+
+    @property
+    def is_nogil(self):
+        """Whether it is free-threaded."""
+        return self.source == "nogil"
 
     def folder(self):
         """(inside, outside): a folder of this run that the interpreter can see, by both its names. It
@@ -139,6 +148,8 @@ def candidates():
     for path in glob.glob(pattern):
         yield "", path, "pyenv"
     yield from debian_candidates("", "system", "dbg")
+    if os.path.exists(nogil.executable(cache_dir())):
+        yield "", nogil.executable(cache_dir()), "nogil"
     if os.geteuid() == 0:
         yield from debian_candidates(sid_dir(), "sid", "sid-dbg")
     for program, source in muslpython.PROGRAMS.items():
@@ -165,7 +176,7 @@ def find():
 
 
 def find_plain():
-    """Of those, the ones that are neither debug builds nor linked against musl."""
+    """Of those, the plain ones."""
     return [py for py in find() if py.is_plain]
 
 
@@ -194,7 +205,8 @@ def why_no_build(source):
         return "the system has no /usr/bin/python3.N-dbg (make deps-test asks for it)"
     if source == "sid-dbg":
         return why_no_tree()
-    return muslpython.why_not() or "not built (tests/pythons.py --install-musl)"
+    why_not = nogil.why_not_install if source == "nogil" else muslpython.why_not
+    return why_not() or "not built (tests/pythons.py --install)"
 
 
 def missing_builds(found):
@@ -306,17 +318,16 @@ def install():
 
 def main():
     parser = argparse.ArgumentParser(description="the CPythons that krait's tests run over")
-    parser.add_argument("--install", action="store_true", help="make the Debian root tree if need be")
-    parser.add_argument("--install-musl", action="store_true", help="build one against musl if need be")
-    options = parser.parse_args()
-    if options.install:
-        reason = install()
-        if reason:
-            print("pythons: Debian root tree (skipped): " + reason)
-    if options.install_musl:
-        reason = muslpython.install(musl_dir(), mirror(), apt_proxy_env())
-        if reason:
-            print("pythons: no CPython against musl (skipped): " + reason)
+    parser.add_argument("--install", action="store_true", help="make what can be made")
+    if parser.parse_args().install:
+        env = apt_proxy_env()
+        for what, reason in (
+            ("Debian root tree", install()),
+            ("free-threaded CPython", nogil.install(cache_dir(), mirror(), env)),
+            ("CPython against musl", muslpython.install(musl_dir(), mirror(), env)),
+        ):
+            if reason:
+                print("pythons: no %s (skipped): %s" % (what, reason))
     found = find()
     for py in found:
         print("%-20s %s" % (py.name, py.executable))

@@ -39,6 +39,15 @@ def one_py():
     return ([py for py in plain if py.minor == (3, 11)] or plain)[-1]
 
 
+@pytest.fixture(scope="session")
+def nogil_py():
+    """A free-threaded CPython."""
+    for py in SUPPORTED:
+        if py.is_nogil:
+            return py
+    return pytest.skip("no free-threaded CPython (tests/pythons.py --install builds one)")
+
+
 # What a CPython 3.5 shows of itself: user/discover/elf.c.
 OLD_PYTHON = """
 #include <stdio.h>

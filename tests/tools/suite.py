@@ -153,8 +153,9 @@ def run_table(tally, argv):
 
 def newest_of_each_minor(found):
     """One interpreter per minor version is enough for tables: neither micro releases nor builds change
-    them."""
-    return sorted({py.minor: py for py in found}.values(), key=lambda py: py.version)
+    them. (A free-threaded build is one of its own.)"""
+    newest = {(py.minor, py.is_nogil): py for py in found}
+    return sorted(newest.values(), key=lambda py: py.version)
 
 
 def run_oracle(tally, programs):
@@ -163,7 +164,8 @@ def run_oracle(tally, programs):
     sys.path.insert(0, TESTS)
     import pythons
 
-    found = [py for py in pythons.find_plain() if py.minor in pythons.WANTED]
+    found = [py for py in pythons.find() if py.minor in pythons.WANTED]
+    found = [py for py in found if py.is_plain or py.is_nogil]
     for py in newest_of_each_minor(found) if programs else []:
         print("  ORACLE  " + py.name, flush=True)
         script = py.path_for(os.path.join(TESTS, "oracle", "dump_lines.py"))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Eight threads, each in a function of its own; half of them named through prctl(2)."""
+import os
+import sys
 import threading
 import time
 
@@ -61,6 +63,8 @@ def start(index):
     globals()["work_%d" % index]()
 
 
+if hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():
+    os.nice(5)  # all at once, they would leave little CPU time to the workloads beside them
 threads = [
     threading.Thread(target=start, args=(index,), name="named-%d" % index) for index in range(8)
 ]
