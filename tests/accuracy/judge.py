@@ -4,11 +4,9 @@ Which stacks the workloads can have, read from their sources, and why any other 
 marker ("[unreadable: ...]") stands for the frames that are missing there; a frame that is missing
 without one, or that belongs to another moment, is what this looks for.
 """
-import ast
-import os
 import re
 
-import targets
+from callgraph import call_graph, source
 
 FAMILIES = re.compile(r"/families[23]?\.py$")
 PAIRS = re.compile(r"/pairs\.py$")
@@ -18,24 +16,6 @@ MARK = re.compile(r"# (one|two)$")
 GENERATED = {"inner": {1, 2, 3, 4, 5}, "outer": {8, 9}, "<module>": {1, 8}}
 PAIR_FILE = re.compile(r"pair_(\d+)\.py$")
 PAIR_NAME = re.compile(r"(inner|outer)_(\d+)$")
-
-
-def source(name):
-    with open(os.path.join(targets.WORKLOADS, name + ".py"), encoding="utf-8") as stream:
-        return stream.read()
-
-
-def call_graph(name):
-    """{(caller, callee): lines of the calls}, read from the source."""
-    tree = ast.parse(source(name))
-    edges = {}
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    top = [node for node in tree.body if node not in functions]
-    for caller, body in [("<module>", top)] + [(f.name, f.body) for f in functions]:
-        for node in (inner for statement in body for inner in ast.walk(statement)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                edges.setdefault((caller, node.func.id), set()).add(node.lineno)
-    return edges
 
 
 def is_marker(frame):

@@ -12,7 +12,7 @@ import pytest
 import folded
 import kraitrun
 import targets
-from test_stacks import call_graph
+from callgraph import call_graph
 
 FREQ_HZ = 2999
 # Of each of the threads in cthreads.c, and half of it of the main thread: some 1,000 ticks each.
