@@ -23,7 +23,7 @@
 
 /* Raised whenever a record or a map value changes shape; a recording of another version is refused.
  */
-#define KRAIT_ABI_VERSION 1
+#define KRAIT_ABI_VERSION 2
 
 /* ---- Bounds. Each loop and each copy in the BPF program is bounded by one of these. ---- */
 
@@ -131,9 +131,15 @@ struct krait_frame {
 #define KRAIT_STACK_TRUNCATED                                                                      \
 	1 /* hdr.flags: deeper than --max-depth; the innermost frames were kept */
 
+#define KRAIT_STACK_GC                                                                             \
+	2 /* hdr.flags: the thread is collecting garbage; what the collector itself calls          \
+	     (finalizers, callbacks) is on top */
+
 struct krait_stack_rec {
 	struct krait_hdr h;
 	__u64 stack_id;
+	__u64 interp_id; /* of the interpreter in the process: 0 the main one; 0 too where unknown
+			  */
 	__u32 pid;
 	__u32 frame_cnt;
 	/* then frame_cnt struct krait_frame, innermost first */
@@ -225,7 +231,15 @@ enum krait_instr_kind {
 struct krait_layout {
 	__u32 interp_next_off;	  /* PyInterpreterState.next */
 	__u32 interp_threads_off; /* PyInterpreterState.threads.head (tstate_head up to 3.10) */
-	__u16 ts_read_bytes;	  /* reading so much of a PyThreadState takes in every ts_ field */
+	__u16 interp_id_off;	  /* PyInterpreterState.id, or KRAIT_NO_OFF */
+	/* Whether it is collecting garbage: PyInterpreterState.gc.collecting; KRAIT_NO_OFF where
+	 * that is the process's (up to 3.8) or not to be had. */
+	__u16 interp_collecting_off;
+	/* The thread state that holds its GIL: PyInterpreterState.ceval.gil, and last_holder in
+	 * there; KRAIT_NO_OFF where krait_proc.current_addr tells. */
+	__u16 interp_gil_off;
+	__u16 gil_holder_off;
+	__u16 ts_read_bytes; /* reading so much of a PyThreadState takes in every ts_ field */
 	__u16 ts_prev_off; /* or KRAIT_NO_OFF (2.7), and then a state is searched for at every tick
 			    */
 	__u16 ts_next_off;
@@ -292,8 +306,10 @@ struct krait_proc {
 	__u64 look_at_ns;	/* UNKNOWN, IGNORED: not to ask user space before */
 	__u64 interp_head_addr; /* READY: &_PyRuntime.interpreters.head */
 	__u64 code_type_addr;	/* READY: &PyCode_Type */
-	__u64 current_addr;	/* READY: where the state that holds the GIL is, if a fork leaves
-				   states of threads that are no more (2.7); else 0 */
+	__u64 current_addr;	/* READY: where the state that holds the GIL is (up to 3.11), or 0
+				 */
+	__u64 collecting_addr;	/* READY: where the collector says that it runs, if one serves all
+				   interpreters (3.7, 3.8); else 0 */
 	__u32 look_again_ms;	/* how long to wait after the next question; doubles */
 	__u16 state;		/* enum krait_proc_state */
 	__u16 layout_idx;	/* READY: into the layout map */
@@ -304,9 +320,9 @@ _Static_assert(sizeof(struct krait_process_rec) == 56, "abi: process");
 _Static_assert(sizeof(struct krait_str) == 8, "abi: str");
 _Static_assert(sizeof(struct krait_code_rec) == 72, "abi: code");
 _Static_assert(sizeof(struct krait_frame) == 16, "abi: frame");
-_Static_assert(sizeof(struct krait_stack_rec) == 24, "abi: stack");
+_Static_assert(sizeof(struct krait_stack_rec) == 32, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
-_Static_assert(sizeof(struct krait_layout) == 80, "abi: layout");
-_Static_assert(sizeof(struct krait_proc) == 56, "abi: proc");
+_Static_assert(sizeof(struct krait_layout) == 88, "abi: layout");
+_Static_assert(sizeof(struct krait_proc) == 64, "abi: proc");
 
 #endif /* KRAIT_ABI_H */

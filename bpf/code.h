@@ -418,7 +418,7 @@ KRAIT_GLOBAL int code_steps(__u32 first)
 static __always_inline void code_resolve_all(struct scratch *s)
 {
 	s->is_unsettled = 0;
-	s->stack_id = s->proc.seed ^ s->walk.flags;
+	s->stack_id = s->proc.seed ^ s->walk.flags ^ mix64(s->interp_id);
 	for (__u32 i = 0; i < KRAIT_MAX_DEPTH_LIMIT / CODE_STEPS_FRAMES; i++)
 		if (code_steps(i * CODE_STEPS_FRAMES))
 			break;

@@ -260,6 +260,7 @@ static __always_inline enum krait_loss stack_send(struct scratch *s, struct krai
 	stack->h.bytes = n;
 	stack->stack_id = s->stack_id;
 	stack->pid = s->pid;
+	stack->interp_id = s->interp_id;
 	stack->frame_cnt = s->walk.cnt;
 	keep_bounds(n);
 	if (n > STACK_BYTES_MAX)
@@ -283,15 +284,19 @@ KRAIT_GLOBAL int stack_learn(void)
 	struct scratch *s = scratch_get();
 	enum krait_loss loss = KRAIT_LOSS_NONE;
 	struct stack_set *set;
+	__u16 flags;
 	__u64 hash;
 
 	if (!s || !stack)
 		return KRAIT_LOSS_STACK_NOT_SENT;
 	hash = s->walk.hash;
+	flags = s->walk.flags;
 	if (!s->walk.is_kept)
 		loss = walk_stack(s, true);
 	if (loss)
 		return loss;
+	s->walk.flags |= flags & KRAIT_STACK_GC;
+	s->interp_id = interp_id(s);
 	code_resolve_all(s);
 	loss = stack_send(s, stack);
 	set = known_stack_get(s->stack_key);
@@ -304,7 +309,8 @@ static __always_inline enum krait_loss stack_know(struct scratch *s)
 {
 	struct stack_set *set;
 
-	s->stack_key = mix64(s->walk.hash ^ s->walk.flags ^ (__u64)s->epoch << 32);
+	s->stack_key = mix64(s->walk.hash ^ s->walk.flags ^ (__u64)s->epoch << 32 ^
+			     ts_word(s, s->layout.ts_interp_off));
 	set = known_stack_get(s->stack_key);
 	s->stack_id = set ? stack_set_find(set, s->stack_key) : 0;
 	return s->stack_id ? KRAIT_LOSS_NONE : stack_learn();
@@ -362,6 +368,8 @@ static __always_inline enum krait_loss sample(struct scratch *s, struct recent *
 	loss = loss ?: walk_stack(s, s->layout.ts_chunk_off == KRAIT_NO_OFF);
 	if (loss)
 		return loss;
+	if (thread_collects(s))
+		s->walk.flags |= KRAIT_STACK_GC;
 	if (!r->is_named)
 		thread_name();
 	return stack_know(s) ?: sample_send(s);

@@ -123,6 +123,7 @@ struct scratch {
 			__u64 now_ns; /* of this tick */
 			__u64 stack_key;
 			__u64 stack_id;
+			__u64 interp_id;  /* of the stack being learnt */
 			__u64 print;	  /* a code object's fingerprint in the making */
 			__u32 needs_own;  /* a state counts only once it is proven to be the
 					     thread's: ts_is_own */

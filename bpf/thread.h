@@ -109,13 +109,58 @@ static __always_inline bool ts_is_own(struct scratch *s, struct thread_memo *mem
 {
 	__u64 current = 0;
 
-	if (!s->needs_own || memo->own_tstate == s->tstate)
+	if (s->layout.ts_prev_off != KRAIT_NO_OFF || !s->needs_own || memo->own_tstate == s->tstate)
 		return true;
 	if (platform_read_user(&current, sizeof(current), s->proc.current_addr) != 0 ||
 	    current != s->tstate)
 		return false;
 	memo->own_tstate = current;
 	return true;
+}
+
+/* The id of the interpreter that the thread state in s->ts belongs to. */
+static __always_inline __u64 interp_id(const struct scratch *s)
+{
+	__u64 id = 0;
+
+	if (s->layout.interp_id_off != KRAIT_NO_OFF)
+		platform_read_user(&id, sizeof(id),
+				   ts_word(s, s->layout.ts_interp_off) + s->layout.interp_id_off);
+	return id;
+}
+
+/* Whether the thread state in s->ts is the one that holds its interpreter's GIL. */
+KRAIT_GLOBAL int holds_gil(void)
+{
+	struct scratch *s = scratch_get();
+	__u64 addr, holder = 0;
+
+	if (!s)
+		return 0;
+	addr = s->proc.current_addr;
+	if (s->layout.interp_gil_off != KRAIT_NO_OFF) {
+		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_gil_off;
+		if (platform_read_user(&addr, sizeof(addr), addr) != 0)
+			return 0;
+		addr += s->layout.gil_holder_off;
+	}
+	return platform_read_user(&holder, sizeof(holder), addr) == 0 && holder == s->tstate;
+}
+
+/*
+ * Whether the thread is collecting garbage: its interpreter is, and the thread holds the GIL, which
+ * the collector does not give up. (A finalizer that it calls may: then another thread that runs
+ * meanwhile passes for the collector.)
+ */
+static __always_inline bool thread_collects(struct scratch *s)
+{
+	__u64 addr = s->proc.collecting_addr;
+	__u32 collecting = 0;
+
+	if (s->layout.interp_collecting_off != KRAIT_NO_OFF)
+		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_collecting_off;
+	return addr && platform_read_user(&collecting, sizeof(collecting), addr) == 0 &&
+	       collecting && holds_gil();
 }
 
 /* Puts the search at the head of the interpreter's list, which may be empty. */

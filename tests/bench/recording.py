@@ -7,12 +7,12 @@ compared, so a change of either is an error here and not a wrong figure.
 import struct
 from collections import namedtuple
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 HEAD_BYTES = 424
 HEAD = struct.Struct("=8sIIQQ")  # magic, abi_version, freq_hz, start_unix_ns, start_mono_ns
 HDR = struct.Struct("=HHI")  # kind, flags, bytes
 SAMPLE = struct.Struct("=QQIIII")  # time_ns, stack_id, pid, tid, cpu, weight
-STACK = struct.Struct("=QII")  # stack_id, pid, frame_cnt
+STACK = struct.Struct("=QQII")  # stack_id, interp_id, pid, frame_cnt
 KIND_STACK, KIND_SAMPLE, KIND_TAIL = 3, 4, 0x7E6B
 
 Recording = namedtuple("Recording", "start_ns samples stacks")
@@ -37,5 +37,6 @@ def read(path):
             time_ns, stack_id, pid, _, _, _ = SAMPLE.unpack_from(data, body)
             out.samples.append(Sample(time_ns, pid, stack_id))
         elif kind == KIND_STACK:
-            out.stacks.append(Stack(*STACK.unpack_from(data, body)))
+            stack_id, _, pid, depth = STACK.unpack_from(data, body)
+            out.stacks.append(Stack(stack_id, pid, depth))
         at += size

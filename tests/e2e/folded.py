@@ -5,13 +5,17 @@ import re
 import unicodedata
 from collections import namedtuple
 
-# line: None where it was not written, 0 where it is not known.
+# line: None where it was not written, 0 where it is not known. interp: 0 in the main interpreter. gc:
+# whether "<GC>" was at the end; the frames are without it.
 Frame = namedtuple("Frame", "name file line")
-Stack = namedtuple("Stack", "pid cmdline tid thread frames count")
+Stack = namedtuple("Stack", "pid cmdline tid thread frames count interp gc")
 
 LINE = re.compile(r"(?P<frames>.+) (?P<count>[1-9][0-9]*)")
 PROCESS = re.compile(r'process (?P<pid>[0-9]+):"(?P<cmdline>.*)"')
-THREAD = re.compile(r"thread \((?P<tid>[0-9]+)\)(?:: (?P<name>.*))?")
+THREAD = re.compile(
+    r"thread \((?P<tid>[0-9]+)\)(?:: (?P<name>.*?))?(?: \[interpreter (?P<interp>[1-9][0-9]*)\])?"
+)
+GC = "<GC>"
 UNKNOWN = "[line unknown]"
 FRAME = re.compile(
     r"(?P<name>.*) \((?P<file>.*?)(?::(?P<line>[1-9][0-9]*|%s))?\)" % re.escape(UNKNOWN)
@@ -37,6 +41,9 @@ def parse_line(text):
     process = PROCESS.fullmatch(parts[0])
     assert process, "no process root: %r" % text
     thread = THREAD.fullmatch(parts[1]) if len(parts) > 1 else None
+    is_gc = parts[-1] == GC
+    if is_gc:
+        del parts[-1]
     frames = tuple(parse_frame(part) for part in parts[2 if thread else 1 :])
     return Stack(
         int(process["pid"]),
@@ -45,6 +52,8 @@ def parse_line(text):
         thread["name"] if thread else None,
         frames,
         int(match["count"]),
+        int(thread["interp"] or 0) if thread else 0,
+        is_gc,
     )
 
 

@@ -142,8 +142,11 @@ def test_thread_in_two_interpreters_shows_the_one_that_runs(py, recorded, letter
     other = "_b" if letter == "a" else "_a"
     sub = ["<module>", "sub_" + letter]
     counts = {"sub": 0, "main": 0, "enter": 0}
+    sub_interps = {stack.interp for stack in stacks if "sub_" in str(short_names(stack))}
+    assert len(sub_interps) == 1 and 0 not in sub_interps
     for stack in stacks:
         names = short_names(stack)
+        assert stack.interp == 0 or "sub_" in str(names) or names == ["<module>"], stack
         assert not any(n.startswith(("sub" + other, "main" + other)) for n in names), stack
         if any(name.startswith("sub_") for name in names):
             assert names[:2] == sub and len(names) <= 3, stack

@@ -164,4 +164,22 @@ def empty():
     return writer.recording([], duration_ns=0)
 
 
-ALL = {"lives": lives, "names": names, "lines": lines, "markers": markers, "empty": empty}
+def interps():
+    """One thread in two interpreters, and a collector at work; its name comes after its samples."""
+    table = line_per_unit(4)
+    records = [
+        info(7, PY311, b"p", b"python"),
+        code(0xA, "a", "a", "/x/t.py", 10, table),
+        code(0xB, "b", "b", "/x/t.py", 20, table),
+        stack(1, (0xA, 0), (0xB, 0)),
+        sample(1, 7, 8, weight=3),
+        stack(2, (0xA, 0), (0xB, 0), interp=5),
+        sample(2, 7, 8, weight=2),
+        stack(3, (0xB, 1), flags=writer.GC),
+        sample(3, 7, 7),
+        process(writer.THREAD, 7, 8, comm=b"worker"),
+    ]
+    return writer.recording(records, counters=ledger(6))
+
+
+ALL = {"lives": lives, "interps": interps, "names": names, "lines": lines, "markers": markers, "empty": empty}

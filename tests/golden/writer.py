@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Writes recordings (.krait) from nothing but their description: bpf/abi.h, version 1, and
+"""Writes recordings (.krait) from nothing but their description: bpf/abi.h, version 2, and
 user/drain/recording.h. It shares no code with krait, so that one checks the other.
 
 All numbers are in the host's byte order; every record is a multiple of 8 bytes long.
@@ -8,13 +8,13 @@ import struct
 import zlib
 
 MAGIC = b"krait\x1a\r\n"
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 PROCESS, CODE, STACK, SAMPLE = 1, 2, 3, 4
 TAIL_KIND = 0x7E6B
 SEEN, EXEC, FORK, EXIT, THREAD, INFO = 1, 2, 3, 4, 5, 6
 LNOTAB, PEP626, PEP657, UNSIGNED = 1, 2, 3, 4
-TRUNCATED = 1
+TRUNCATED, GC = 1, 2
 
 # The counters of the tail by name, in the order of abi.h's enums. One more or less changes the
 # shape of a recording, and must raise KRAIT_ABI_VERSION.
@@ -66,9 +66,9 @@ def code(code_id, name, qualname, file, first_line, table, kind=PEP657, pid=0):
     return record(CODE, fixed + b"".join(data for _, data in parts) + table)
 
 
-def stack(stack_id, *frames, pid=0, flags=0):
+def stack(stack_id, *frames, pid=0, flags=0, interp=0):
     """Frames innermost first: (code id, unit), or (0, 0, mark)."""
-    body = struct.pack("=QII", stack_id, pid, len(frames))
+    body = struct.pack("=QQII", stack_id, interp, pid, len(frames))
     for frame in frames:
         code_id, unit, mark = tuple(frame) + (0,) * (3 - len(frame))
         body += struct.pack("=QiI", code_id, unit, mark)

@@ -77,7 +77,14 @@ static const struct py_layout *find_layout(void)
 	SET(runtime_state, finalizing, offsetof(_PyRuntimeState, _finalizing));
 	SET(runtime_state, interpreters_head, offsetof(_PyRuntimeState, interpreters.head));
 	SET(interpreter_state, size, sizeof(PyInterpreterState));
+	SET(interpreter_state, id, offsetof(PyInterpreterState, id));
 	SET(interpreter_state, next, offsetof(PyInterpreterState, next));
+	SET(interpreter_state, gc, offsetof(PyInterpreterState, gc));
+	SET(interpreter_state, ceval_gil, offsetof(PyInterpreterState, ceval.gil));
+	SET(interpreter_state, gil_runtime_state, offsetof(PyInterpreterState, _gil));
+	SET(interpreter_state, gil_runtime_state_holder,
+	    offsetof(PyInterpreterState, _gil.last_holder));
+	SET(gc, collecting, offsetof(struct _gc_runtime_state, collecting));
 	SET(interpreter_state, threads_head, offsetof(PyInterpreterState, threads.head));
 	SET(thread_state, size, sizeof(PyThreadState));
 	SET(thread_state, prev, offsetof(PyThreadState, prev));
@@ -132,6 +139,39 @@ static void check_base_frame(const struct py_layout *l)
 	CHECK(walk.ts_base_frame_off, offsetof(PyThreadState, base_frame));
 #else
 	CHECK(walk.ts_base_frame_off, 0);
+#endif
+}
+
+static void check_collecting(const struct py_layout *l)
+{
+#if PY_VERSION_HEX >= 0x03070000
+	CHECK(walk.interp_id_off, offsetof(PyInterpreterState, id));
+#else
+	CHECK(walk.interp_id_off, KRAIT_NO_OFF);
+#endif
+#ifdef Py_GIL_DISABLED
+	CHECK(walk.interp_collecting_off, KRAIT_NO_OFF);
+#elif PY_VERSION_HEX >= 0x03090000
+	CHECK(walk.interp_collecting_off, offsetof(PyInterpreterState, gc.collecting));
+#else
+	CHECK(walk.interp_collecting_off, KRAIT_NO_OFF);
+#endif
+#if PY_VERSION_HEX >= 0x030c0000
+	CHECK(walk.interp_gil_off, offsetof(PyInterpreterState, ceval.gil));
+	CHECK(walk.gil_holder_off, offsetof(struct _gil_runtime_state, last_holder));
+#else
+	CHECK(walk.interp_gil_off, KRAIT_NO_OFF);
+	CHECK(walk.gil_holder_off, KRAIT_NO_OFF);
+#endif
+#if PY_VERSION_HEX >= 0x03070000 && PY_VERSION_HEX < 0x030c0000
+	CHECK(current_off, offsetof(_PyRuntimeState, gilstate.tstate_current));
+#else
+	CHECK(current_off, 0);
+#endif
+#if PY_VERSION_HEX >= 0x03070000 && PY_VERSION_HEX < 0x03090000
+	CHECK(collecting_off, offsetof(_PyRuntimeState, gc.collecting));
+#else
+	CHECK(collecting_off, 0);
 #endif
 }
 
@@ -278,6 +318,7 @@ int main(void)
 		return 1;
 	}
 	check_threads(l);
+	check_collecting(l);
 	check_base_frame(l);
 	check_frames(l);
 	check_codes(l);

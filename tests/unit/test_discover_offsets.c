@@ -21,12 +21,14 @@ struct entry {
 
 /* Positions from pycore_debug_offsets.h of 3.14, values from the Debian build of 3.14.10. */
 static const struct entry py314[] = {
-	{8, 0x030e0af0}, {16, 0},    {24, 316616}, {32, 784},  {40, 808},  {48, 225864}, {64, 7264},
-	{72, 7336},	 {176, 832}, {184, 0},	   {192, 8},   {200, 16},  {208, 72},	 {216, 152},
-	{224, 160},	 {232, 232}, {248, 88},	   {256, 8},   {264, 0},   {272, 56},	 {280, 80},
-	{288, 74},	 {312, 216}, {320, 112},   {328, 120}, {336, 128}, {344, 136},	 {352, 68},
-	{384, 208},	 {400, 16},  {408, 8},	   {416, 416}, {424, 24},  {592, 40},	 {600, 16},
-	{608, 32},	 {616, 64},  {624, 32},	   {632, 16},  {640, 40},
+	{8, 0x030e0af0}, {16, 0},    {24, 316616}, {32, 784},	{40, 808},  {48, 225864},
+	{64, 7264},	 {72, 7336}, {176, 832},   {184, 0},	{192, 8},   {200, 16},
+	{208, 72},	 {216, 152}, {224, 160},   {232, 232},	{248, 88},  {256, 8},
+	{264, 0},	 {272, 56},  {280, 80},	   {288, 74},	{312, 216}, {320, 112},
+	{328, 120},	 {336, 128}, {344, 136},   {352, 68},	{384, 208}, {400, 16},
+	{408, 8},	 {416, 416}, {424, 24},	   {592, 40},	{600, 16},  {56, 7280},
+	{88, 7408},	 {120, 16},  {128, 7784},  {152, 7792}, {656, 192}, {608, 32},
+	{616, 64},	 {624, 32},  {632, 16},	   {640, 40},
 };
 #define ENTRY_CNT (sizeof(py314) / sizeof(py314[0]))
 
@@ -62,6 +64,10 @@ static void test_good(void **state)
 	assert_int_equal(l.interp_head_off, 808);
 	assert_int_equal(l.initialized_off, 776);
 	assert_int_equal(l.walk.interp_threads_off, 7336);
+	assert_int_equal(l.walk.interp_id_off, 7280);
+	assert_int_equal(l.walk.interp_collecting_off, 7600);
+	assert_int_equal(l.walk.interp_gil_off, 16);
+	assert_int_equal(l.walk.gil_holder_off, 8);
 	assert_int_equal(l.walk.ts_frame_off, 72);
 	assert_int_equal(l.walk.ts_cframe_frame_off, KRAIT_NO_OFF);
 	assert_int_equal(l.walk.ts_read_bytes, 240);
@@ -107,12 +113,14 @@ static void test_refused(void **state)
 
 /* Positions from pycore_runtime.h of 3.13, values from a build of 3.13.5 with --disable-gil. */
 static const struct entry py313t[] = {
-	{8, 0x030d05f0}, {16, 1},    {24, 328320}, {32, 608},  {40, 632},  {48, 215616}, {64, 7264},
-	{72, 7344},	 {152, 304}, {160, 0},	   {168, 8},   {176, 16},  {184, 72},	 {192, 152},
-	{200, 160},	 {208, 232}, {224, 80},	   {232, 8},   {240, 0},   {248, 56},	 {264, 70},
-	{272, 224},	 {280, 128}, {288, 136},   {296, 144}, {304, 152}, {312, 84},	 {344, 216},
-	{352, 32},	 {360, 24},  {368, 432},   {376, 40},  {512, 56},  {520, 32},	 {528, 48},
-	{536, 80},	 {544, 48},  {552, 32},	   {560, 56},
+	{8, 0x030d05f0}, {16, 1},    {24, 328320}, {32, 608},	{40, 632},  {48, 215616},
+	{64, 7264},	 {72, 7344}, {152, 304},   {160, 0},	{168, 8},   {176, 16},
+	{184, 72},	 {192, 152}, {200, 160},   {208, 232},	{224, 80},  {232, 8},
+	{240, 0},	 {248, 56},  {264, 70},	   {272, 224},	{280, 128}, {288, 136},
+	{296, 144},	 {304, 152}, {312, 84},	   {344, 216},	{352, 32},  {360, 24},
+	{368, 432},	 {376, 40},  {512, 56},	   {520, 32},	{528, 48},  {56, 7272},
+	{80, 7400},	 {112, 16},  {120, 7760},  {144, 7776}, {576, 200}, {536, 80},
+	{544, 48},	 {552, 32},  {560, 56},
 };
 
 static int parse_free_threaded(uint64_t flag, struct py_layout *l)
@@ -131,7 +139,7 @@ static int parse_free_threaded(uint64_t flag, struct py_layout *l)
 	return err;
 }
 
-/* Longer objects, and the same state of a str. */
+/* Longer objects, and the same state of a str; no GIL to tell the collector by. */
 static void test_free_threaded(void **state)
 {
 	struct py_layout l;
@@ -144,6 +152,7 @@ static void test_free_threaded(void **state)
 	assert_int_equal(l.walk.str_ascii_bytes, 56);
 	assert_int_equal(l.walk.str_compact_bytes, 72);
 	assert_int_equal(l.walk.str_kind_shift, 2);
+	assert_int_equal(l.walk.interp_collecting_off, KRAIT_NO_OFF);
 	assert_int_equal(parse_free_threaded(2, &l), -95);
 }
 

@@ -60,9 +60,9 @@ static const struct profile_process processes[] = {
 };
 
 static const struct profile_thread threads[] = {
-	{0, 100, "python3"},
-	{0, 101, "pool;1"},
-	{1, 20, ""},
+	{.process_idx = 0, .tid = 100, .name = "python3"},
+	{.process_idx = 0, .tid = 101, .main_idx = 1, .name = "pool;1"},
+	{.process_idx = 1, .tid = 20, .main_idx = 2, .name = ""},
 };
 
 static const struct profile_sample samples[] = {

@@ -32,6 +32,7 @@
 
 struct binding {
 	uint64_t stack_id;
+	uint64_t interp_id;
 	uint32_t stack_idx;
 	uint32_t tid;	     /* the thread that the binding's last sample was of, */
 	uint32_t life;	     /* and agg->life then */
@@ -147,30 +148,48 @@ static uint32_t frame_number(struct aggregate *agg, const struct symbol *s)
 	return TABLE_ADD(&agg->frames, hash, frame);
 }
 
+/* Appends a frame to frame_idx, where there is room. 0 or -ENOMEM. */
+static int append_frame(struct aggregate *agg, uint32_t *cnt, const struct symbol *s)
+{
+	uint32_t num = frame_number(agg, s);
+
+	if (num == INDEX_NONE)
+		return -ENOMEM;
+	agg->frame_idx[agg->frame_idx_cnt + (*cnt)++] = num;
+	return 0;
+}
+
+static int append_marker(struct aggregate *agg, uint32_t *cnt, const char *name)
+{
+	const struct symbol marker = {.name = intern_str(agg->in, name),
+				      .file = intern_str(agg->in, "")};
+
+	return append_frame(agg, cnt, &marker);
+}
+
 /* Appends the record's frames to frame_idx, unregistered as yet. How many, or negative. */
 static int stack_append(struct aggregate *agg, const struct krait_stack_rec *rec)
 {
 	const struct krait_frame *frames = stack_frames(rec);
-	const struct symbol truncated = {.name = intern_str(agg->in, "[truncated]"),
-					 .file = intern_str(agg->in, "")};
-	uint32_t extra = rec->h.flags & KRAIT_STACK_TRUNCATED ? 1 : 0;
-	uint32_t cnt = rec->frame_cnt + extra, kept = 0;
+	uint32_t cnt = 0;
+	int err = 0;
 
-	/* One more: a stack of no frames must not be the first thing at NULL. */
+	/* And the collector at one end, the marker of what was cut off at the other; and one more:
+	 * a stack of no frames must not be the first thing at NULL. */
 	if (array_reserve((void **)&agg->frame_idx, &agg->frame_idx_cap,
-			  agg->frame_idx_cnt + cnt + 1, sizeof(*agg->frame_idx)) != 0)
+			  agg->frame_idx_cnt + rec->frame_cnt + 3, sizeof(*agg->frame_idx)) != 0)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < cnt; i++) {
-		struct symbol s =
-			i < rec->frame_cnt ? symbolizer_frame(agg->sym, &frames[i]) : truncated;
-		uint32_t num = s.is_shim ? 0 : frame_number(agg, &s);
+	if (rec->h.flags & KRAIT_STACK_GC)
+		err = append_marker(agg, &cnt, "<GC>");
+	for (uint32_t i = 0; i < rec->frame_cnt && !err; i++) {
+		struct symbol s = symbolizer_frame(agg->sym, &frames[i]);
 
-		if (num == INDEX_NONE)
-			return -ENOMEM;
 		if (!s.is_shim)
-			agg->frame_idx[agg->frame_idx_cnt + kept++] = num;
+			err = append_frame(agg, &cnt, &s);
 	}
-	return kept;
+	if (!err && rec->h.flags & KRAIT_STACK_TRUNCATED)
+		err = append_marker(agg, &cnt, "[truncated]");
+	return err ?: (int)cnt;
 }
 
 /* The number of the record's stack: an old one's if it is equal. */
@@ -207,7 +226,8 @@ static struct binding *binding_find(struct aggregate *agg, uint64_t stack_id)
 static int add_stack(struct aggregate *agg, const struct krait_stack_rec *rec)
 {
 	struct binding *old = binding_find(agg, rec->stack_id);
-	struct binding fresh = {.stack_id = rec->stack_id, .sample_idx = INDEX_NONE};
+	struct binding fresh = {
+		.stack_id = rec->stack_id, .interp_id = rec->interp_id, .sample_idx = INDEX_NONE};
 
 	fresh.stack_idx = stack_number(agg, rec);
 	if (fresh.stack_idx == INDEX_NONE)
@@ -326,27 +346,46 @@ static uint32_t process_number(struct aggregate *agg, uint32_t pid)
 	return TABLE_ADD(&agg->processes, pid_hash(pid), process);
 }
 
-static uint32_t thread_number(struct aggregate *agg, uint32_t pid, uint32_t tid)
+static uint64_t thread_hash(const struct profile_thread *t)
 {
-	struct profile_thread thread = {.process_idx = process_number(agg, pid), .tid = tid};
-	uint64_t hash = hash_pair(thread.process_idx, tid);
+	return hash_pair(t->process_idx, t->tid ^ t->interp_id << 32);
+}
 
-	if (thread.process_idx == INDEX_NONE)
-		return INDEX_NONE;
-	TABLE_EACH(it, &agg->threads, hash)
+static uint32_t thread_find(struct aggregate *agg, const struct profile_thread *wanted)
+{
+	TABLE_EACH(it, &agg->threads, thread_hash(wanted))
 	{
 		const struct profile_thread *t = &agg->threads.items[it.num];
 
-		if (t->process_idx == thread.process_idx && t->tid == tid)
+		if (t->process_idx == wanted->process_idx && t->tid == wanted->tid &&
+		    t->interp_id == wanted->interp_id)
 			return it.num;
 	}
+	return INDEX_NONE;
+}
+
+static uint32_t thread_number(struct aggregate *agg, uint32_t pid, uint32_t tid, uint64_t interp_id)
+{
+	struct profile_thread thread = {
+		.process_idx = process_number(agg, pid), .tid = tid, .interp_id = interp_id};
+	uint32_t num;
+
+	if (thread.process_idx == INDEX_NONE)
+		return INDEX_NONE;
+	num = thread_find(agg, &thread);
+	if (num != INDEX_NONE)
+		return num;
+	/* The thread's name is kept in its entry for the main interpreter. */
+	thread.main_idx = interp_id ? thread_number(agg, pid, tid, 0) : agg->threads.cnt;
+	if (thread.main_idx == INDEX_NONE)
+		return INDEX_NONE;
 	thread.name = intern_str(agg->in, "");
-	return TABLE_ADD(&agg->threads, hash, thread);
+	return TABLE_ADD(&agg->threads, thread_hash(&thread), thread);
 }
 
 static int thread_named(struct aggregate *agg, const struct krait_process_rec *rec)
 {
-	uint32_t num = thread_number(agg, rec->pid, rec->tid);
+	uint32_t num = thread_number(agg, rec->pid, rec->tid, 0);
 
 	if (num == INDEX_NONE)
 		return -ENOMEM;
@@ -400,7 +439,7 @@ static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 	}
 	if (binding->tid != rec->tid || binding->life != agg->life ||
 	    binding->sample_idx == INDEX_NONE) {
-		thread_idx = thread_number(agg, rec->pid, rec->tid);
+		thread_idx = thread_number(agg, rec->pid, rec->tid, binding->interp_id);
 		if (thread_idx == INDEX_NONE)
 			return -ENOMEM;
 		binding->sample_idx = sample_number(agg, thread_idx, binding->stack_idx);
@@ -474,6 +513,9 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 		errno = ENOMEM;
 		return NULL;
 	}
+	for (uint32_t i = 0; i < agg->threads.cnt; i++)
+		agg->threads.items[i].name =
+			agg->threads.items[agg->threads.items[i].main_idx].name;
 	*p = (struct profile){
 		.meta = safe_meta(agg, meta),
 		.functions = agg->functions.items,

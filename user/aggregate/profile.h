@@ -15,8 +15,8 @@
 
 #include "bpf/abi.h"
 
-/* A function: one code object's names. Marker frames ("[unreadable: ...]", "[truncated]") have file
- * "" and first_line 0. */
+/* A function: one code object's names. Marker frames ("[unreadable: ...]", "[truncated]", "<GC>")
+ * have file "" and first_line 0. */
 struct profile_function {
 	const char *name;   /* qualified name where the version has one, else the name */
 	const char *file;   /* co_filename, whole; "" for a marker */
@@ -41,10 +41,13 @@ struct profile_process {
 	const char *cmdline; /* arguments joined by spaces; the comm where it could not be read */
 };
 
+/* A thread in an interpreter. Each thread is there once with interp_id 0, whatever it ran. */
 struct profile_thread {
+	uint64_t interp_id; /* 0: the main interpreter */
 	uint32_t process_idx;
 	uint32_t tid;
-	const char *name; /* the comm; "" where it was never seen */
+	uint32_t main_idx; /* the same thread's entry with interp_id 0 */
+	const char *name;  /* the comm; "" where it was never seen */
 };
 
 /* The ticks of one thread on one stack. Sorted by (thread_idx, stack_idx), each pair once. */

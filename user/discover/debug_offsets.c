@@ -55,7 +55,9 @@ struct field {
 static const struct field fields[] = {
 	{{40, 40, 40}, RUNTIME, 8, U32(interp_head_off)},
 	{{64, 64, 64}, INTERP, 8, U32(walk.interp_next_off)},
+	{{56, 56, 56}, INTERP, 8, U16(walk.interp_id_off)},
 	{{72, 72, 72}, INTERP, 8, U32(walk.interp_threads_off)},
+	{{112, 120, 120}, INTERP, 8, U16(walk.interp_gil_off)},
 	{{160, 184, 184}, THREAD, 8, U16(walk.ts_prev_off)},
 	{{168, 192, 192}, THREAD, 8, U16(walk.ts_next_off)},
 	{{176, 200, 200}, THREAD, 8, U16(walk.ts_interp_off)},
@@ -81,6 +83,12 @@ static const struct field fields[] = {
 	{{544, 624, 720}, STR, 4, U16(walk.str_state_off)},
 	{{552, 632, 728}, STR, 8, U16(walk.str_length_off)},
 };
+
+/* interpreter_state.gc and gc.collecting in it; .gil_runtime_state and its last_holder, which are
+ * places of the interpreter's own GIL: it may share the one of another. */
+static const uint16_t gc_pos[MINORS] = {80, 88, 88}, collecting_pos[MINORS] = {576, 656, 760};
+static const uint16_t gil_pos[MINORS] = {120, 128, 128}, holder_pos[MINORS] = {144, 152, 152};
+#define GIL_STRUCT_MAX 512 /* struct _gil_runtime_state: 208 bytes in 3.15.2 */
 
 #define FINALIZING_POS 32    /* runtime_state.finalizing: all three versions */
 #define ASCII_SIZE_POS_IDX 3 /* unicode_object: size, state, length, asciiobject_size */
@@ -139,6 +147,36 @@ static bool take_str_sizes(const void *bytes, int col, struct krait_layout *walk
 	return true;
 }
 
+/* A field at `off` of what lies at `base` in the interpreter: its place there. Negative if it can't
+ * be. */
+static int64_t place_in_interp(const void *bytes, int col, uint64_t base, uint64_t off,
+			       unsigned int size)
+{
+	uint64_t max = word(bytes, groups[INTERP].pos[col]);
+
+	if (base >= KRAIT_NO_OFF || off >= KRAIT_NO_OFF - base || base + off + size > max ||
+	    (base + off) % size)
+		return -1;
+	return base + off;
+}
+
+/* How to tell that a thread collects garbage. False if it can't be so. */
+static bool take_collecting(const void *bytes, int col, struct krait_layout *walk)
+{
+	uint64_t gc = word(bytes, gc_pos[col]), gil = word(bytes, gil_pos[col]);
+	int64_t collecting = place_in_interp(bytes, col, gc, word(bytes, collecting_pos[col]), 4);
+	uint64_t holder = word(bytes, holder_pos[col]) - gil;
+
+	if (collecting < 0 || gil > BIG_STRUCT_MAX || holder > GIL_STRUCT_MAX || holder % 8)
+		return false;
+	walk->interp_collecting_off = collecting;
+	walk->gil_holder_off = holder;
+	/* Without a GIL nothing tells which thread it is that collects. */
+	if (word(bytes, FREE_THREADED_POS))
+		walk->interp_collecting_off = KRAIT_NO_OFF;
+	return true;
+}
+
 /*
  * The table does not place the flag `initialized`; it is the last of the ints before _finalizing, a
  * pointer, with four bytes of padding between: pycore_runtime.h 3.13, pycore_runtime_structs.h.
@@ -182,7 +220,7 @@ int debug_offsets_parse(const void *bytes, struct py_layout *out, const char **w
 	if (*why)
 		return -ENOTSUP;
 	if (!take_fields(bytes, col, out) || !take_str_sizes(bytes, col, walk) ||
-	    !take_initialized(bytes, out)) {
+	    !take_collecting(bytes, col, walk) || !take_initialized(bytes, out)) {
 		*why = "its debug offsets hold values that cannot be";
 		return -ENOTSUP;
 	}

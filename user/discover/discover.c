@@ -249,6 +249,10 @@ static void judge_runtime(const struct look *l, const struct found *f)
 		return;
 	args.interp_head_addr = runtime_addr(f) + layout.interp_head_off;
 	args.initialized_addr = runtime_addr(f) + layout.initialized_off;
+	if (layout.current_off)
+		l->out->current_addr = runtime_addr(f) + layout.current_off;
+	if (layout.collecting_off)
+		l->out->collecting_addr = runtime_addr(f) + layout.collecting_off;
 	judge_layout(l, f, &layout, args);
 }
 

@@ -33,6 +33,7 @@ struct target {
 	uint64_t interp_head_addr; /* &_PyRuntime.interpreters.head, before 3.7 &interp_head */
 	uint64_t code_type_addr;   /* &PyCode_Type */
 	uint64_t current_addr;	   /* see struct krait_proc */
+	uint64_t collecting_addr;  /* see struct krait_proc */
 	struct krait_layout layout;
 	uint32_t thread_cnt; /* OS threads */
 	char how[64];	     /* how the runtime was found: ".PyRuntime in libpython3.12.so.1.0" */

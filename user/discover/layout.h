@@ -25,6 +25,8 @@ struct py_layout {
 	struct krait_layout walk;
 	uint32_t interp_head_off; /* _PyRuntimeState.interpreters.head; not before 3.7 */
 	uint32_t initialized_off; /* _PyRuntimeState.initialized, an int; not before 3.7 */
+	uint32_t current_off;	  /* _PyRuntimeState.gilstate.tstate_current; or 0 */
+	uint32_t collecting_off;  /* _PyRuntimeState.gc.collecting; or 0 */
 	uint16_t tp_name_off;	  /* PyTypeObject.tp_name */
 	bool forks_keep_states;	  /* a child keeps the states of its parent's other threads */
 };

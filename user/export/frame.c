@@ -9,10 +9,13 @@ bool frame_is_marker(const struct profile_function *function)
 {
 	size_t len = strlen(function->name);
 
+	if (function->file[0] || function->first_line != 0)
+		return false;
+	if (!strcmp(function->name, "<GC>"))
+		return true;
 	/* Code compiled with an empty file name has file "" too. The brackets keep such a function,
 	 * whose name can be anything, from being worded as a bare name. */
-	return !function->file[0] && function->first_line == 0 && len > 1 &&
-	       function->name[0] == '[' && function->name[len - 1] == ']';
+	return len > 1 && function->name[0] == '[' && function->name[len - 1] == ']';
 }
 
 /* The length of "/lib/pythonX.Y/" or "/lib64/pythonX.Y/" at text, else 0. The 't' of a
@@ -118,4 +121,6 @@ void frame_add_thread(struct strbuf *out, const struct profile_thread *thread)
 		strbuf_add_str(out, ": ");
 		strbuf_add_str(out, thread->name);
 	}
+	if (thread->interp_id)
+		strbuf_addf(out, " [interpreter %llu]", (unsigned long long)thread->interp_id);
 }

@@ -15,7 +15,8 @@
 #include "user/base/strbuf.h"
 #include "user/export/export.h"
 
-/* True for "[unreadable: ...]", "[truncated]": a word of krait's about a frame, not a function. */
+/* True for "[unreadable: ...]", "[truncated]", "<GC>": a word of krait's about a frame, not a
+ * function. */
 bool frame_is_marker(const struct profile_function *function);
 
 /*
@@ -41,7 +42,8 @@ void frame_add_function(struct strbuf *out, const struct profile_function *funct
 /* `process PID:"command line"`; a double quote within becomes a single one. */
 void frame_add_process(struct strbuf *out, const struct profile_process *process);
 
-/* "thread (TID): name", or "thread (TID)" where the name is not known. */
+/* "thread (TID): name", or "thread (TID)" where the name is not known; and " [interpreter ID]" in
+ * one that is not the main one. */
 void frame_add_thread(struct strbuf *out, const struct profile_thread *thread);
 
 #endif

@@ -25,6 +25,7 @@
  * comments. Only bounds an allocation. */
 #define OWN_STRINGS 16
 #define MAPPING_ID 1
+#define LABELS_MAX 5
 
 typedef Perftools__Profiles__Profile Part;
 
@@ -211,7 +212,7 @@ static void set_label(Perftools__Profiles__Label *label, int64_t key, int64_t st
 	label->num = num;
 }
 
-/* Fills labels (room for 4) and returns how many there are. */
+/* Fills labels (room for LABELS_MAX) and returns how many there are. */
 static size_t make_labels(struct pprof *w, const struct profile_sample *sample,
 			  Perftools__Profiles__Label *labels)
 {
@@ -225,6 +226,8 @@ static size_t make_labels(struct pprof *w, const struct profile_sample *sample,
 		set_label(&labels[cnt++], string_idx(w, "thread"), string_idx(w, thread->name), 0);
 	if (process->comm[0])
 		set_label(&labels[cnt++], string_idx(w, "comm"), string_idx(w, process->comm), 0);
+	if (thread->interp_id)
+		set_label(&labels[cnt++], string_idx(w, "interpreter"), 0, thread->interp_id);
 	return cnt;
 }
 
@@ -233,7 +236,7 @@ static void put_sample(struct pprof *w, const struct profile_sample *sample)
 	const struct profile *p = w->profile;
 	const struct profile_stack *stack = &p->stacks[sample->stack_idx];
 	int64_t values[] = {sample->cnt, sample->cnt * period_ns(p)};
-	Perftools__Profiles__Label labels[4];
+	Perftools__Profiles__Label labels[LABELS_MAX], *label_ptrs[LABELS_MAX];
 	Perftools__Profiles__Sample message = PERFTOOLS__PROFILES__SAMPLE__INIT;
 	Part part = PERFTOOLS__PROFILES__PROFILE__INIT;
 	uint32_t i;
@@ -248,9 +251,10 @@ static void put_sample(struct pprof *w, const struct profile_sample *sample)
 	message.n_location_id = stack->cnt;
 	message.value = values;
 	message.n_value = 2;
-	message.label =
-		(Perftools__Profiles__Label *[]){&labels[0], &labels[1], &labels[2], &labels[3]};
 	message.n_label = make_labels(w, sample, labels);
+	for (i = 0; i < message.n_label; i++)
+		label_ptrs[i] = &labels[i];
+	message.label = label_ptrs;
 	part.sample = (Perftools__Profiles__Sample *[]){&message};
 	part.n_sample = 1;
 	put(w, &part);

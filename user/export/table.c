@@ -97,36 +97,40 @@ static double percent(uint64_t part, uint64_t whole)
 	return whole ? 100.0 * (double)part / (double)whole : 0;
 }
 
-/* The processes that have a sample; there are others, which krait met while they were idle. 0 too
+/* How many of the numbers below `max` that number_of gives for the samples are different. 0 too
  * without memory. */
-static uint32_t sampled_processes(const struct profile *p)
+static uint32_t distinct(const struct profile *p, uint32_t max,
+			 uint32_t (*number_of)(const struct profile_thread *t))
 {
-	bool *is_sampled = calloc(p->process_cnt + 1UL, sizeof(*is_sampled));
+	bool *is_seen = calloc(max + 1UL, sizeof(*is_seen));
 	uint32_t cnt = 0;
 
-	for (uint32_t i = 0; is_sampled && i < p->sample_cnt; i++) {
-		uint32_t process_idx = p->threads[p->samples[i].thread_idx].process_idx;
+	for (uint32_t i = 0; is_seen && i < p->sample_cnt; i++) {
+		uint32_t number = number_of(&p->threads[p->samples[i].thread_idx]);
 
-		cnt += !is_sampled[process_idx];
-		is_sampled[process_idx] = true;
+		cnt += !is_seen[number];
+		is_seen[number] = true;
 	}
-	free(is_sampled);
+	free(is_seen);
 	return cnt;
 }
 
-/* Samples are sorted by thread. */
-static uint32_t sampled_threads(const struct profile *p)
+static uint32_t process_of(const struct profile_thread *t)
 {
-	uint32_t cnt = 0;
+	return t->process_idx;
+}
 
-	for (uint32_t i = 0; i < p->sample_cnt; i++)
-		cnt += !i || p->samples[i].thread_idx != p->samples[i - 1].thread_idx;
-	return cnt;
+/* A thread that ran several interpreters is one all the same. */
+static uint32_t thread_of(const struct profile_thread *t)
+{
+	return t->main_idx;
 }
 
 static void print_summary(const struct profile *p, FILE *out)
 {
-	uint32_t processes = sampled_processes(p), threads = sampled_threads(p);
+	/* With a sample: there are others, which krait met while they were idle. */
+	uint32_t processes = distinct(p, p->process_cnt, process_of);
+	uint32_t threads = distinct(p, p->thread_cnt, thread_of);
 
 	fprintf(out, "%llu sample%s, %u process%s, %u thread%s, %.1f s at %u Hz\n",
 		(unsigned long long)p->total_cnt, p->total_cnt == 1 ? "" : "s", processes,

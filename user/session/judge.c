@@ -154,6 +154,7 @@ static int judge_ready(struct judge *j, const struct target *t, struct krait_pro
 	verdict->interp_head_addr = t->interp_head_addr;
 	verdict->code_type_addr = t->code_type_addr;
 	verdict->current_addr = t->current_addr;
+	verdict->collecting_addr = t->collecting_addr;
 	j->result->python_cnt++;
 	return emit_info(j, t);
 }
