@@ -11,14 +11,13 @@ import re
 import pytest
 
 import folded
-import kraitrun
 import targets
 from chains import Chains, assert_possible, assert_whole, brief
 from folded import Frame
 
-# Two CPUs give some 8,000 samples a second, so 100 or more for each of the 40 places.
+# 4,000 samples of each workload: 100 or more for each of the 40 places.
 FREQ_HZ = 3999
-SECONDS = 2
+CPU_S = 1
 WORKLOADS = ["shapes", "wide", "awaits", "depths"]
 DEPTHS = (300, 900, 5000)
 
@@ -137,9 +136,9 @@ def recorded(py, tmp_path_factory):
     with contextlib.ExitStack() as started:
         for name in filter(lambda name: targets.can_run(py, name), WORKLOADS):
             recorded.workloads[name] = started.enter_context(targets.Workload(py, name))
-        pids = ",".join(str(workload.pid) for workload in recorded.workloads.values())
-        args = ("-p", pids, "-F", FREQ_HZ, "-d", SECONDS, "--full-path", "-o", output)
-        run = kraitrun.record(*args, "--max-depth", 8192, seconds=SECONDS)
+        pids = [workload.pid for workload in recorded.workloads.values()]
+        args = ("-p", ",".join(map(str, pids)), "-F", FREQ_HZ, "--full-path", "-o", output)
+        run = targets.record_cpu(pids, CPU_S, *args, "--max-depth", 8192)
         for workload in recorded.workloads.values():
             workload.stop()
     recorded.stacks = folded.read(output)
@@ -204,8 +203,8 @@ def test_max_depth_cuts_the_outermost_frames(py, tmp_path):
     """At 1,000 frames the two recursions that fit are whole, and the third is cut and counted."""
     output = tmp_path / "run.folded"
     with targets.Workload(py, "depths") as workload:
-        args = ("-p", workload.pid, "-F", 999, "-d", 1, "--max-depth", 1000)
-        run = kraitrun.record(*args, "--full-path", "-o", output, seconds=1)
+        args = ("-p", workload.pid, "-F", 999, "--max-depth", 1000, "--full-path", "-o", output)
+        run = targets.record_cpu([workload.pid], 0.8, *args)
         workload.stop()
     stacks = folded.read(output)
     cut = [stack for stack in stacks if stack.frames[0].name == "[truncated]"]
