@@ -2,8 +2,8 @@
 """
 A free-threaded CPython 3.13 for the tests, which Debian has no package of: built once from Debian's
 own source package (trixie's python3.13, whose signature apt checks), without optimisation, into the
-cache. On one quiet core that takes three minutes: half a minute to configure, two to compile. It
-needs no root.
+cache. On one quiet core that takes three minutes: half a minute to configure, two to compile, which
+is shared among the cores there are. It needs no root.
 
 tests/pythons.py is the one that calls this.
 """
@@ -116,7 +116,7 @@ def build(folder, cache, mirror, env):
     stop_spinning(source)
     configure = ["./configure", "--prefix=" + prefix(cache)] + CONFIGURE
     step(configure, source, clean, BUILD_TIMEOUT_S)
-    step(["make", "-s", "-j1"], source, clean, BUILD_TIMEOUT_S)
+    step(["make", "-s", "-j%d" % (os.cpu_count() or 1)], source, clean, BUILD_TIMEOUT_S)
     step(["make", "-s", "altinstall", "DESTDIR=" + folder], source, clean, BUILD_TIMEOUT_S)
     built = folder + prefix(cache)
     step([folder + executable(cache), "-c", PROBE], folder, clean, APT_TIMEOUT_S)
