@@ -37,9 +37,9 @@ import kraitrun
 import targets
 
 FREQ_HZ = 10000
-# CPU time that each program has while krait samples. In the short form it is still 2 to 3 s of wall
+# CPU time that each program has while krait samples. In the short form it is still 2 s of wall
 # time on two CPUs, in which krait comes to trust what it has seen for two epochs (bpf/code.h).
-STACKS_S = {"full": 4, "short": 1.2}
+STACKS_S = {"full": 4, "short": 1}
 NOGIL_S = 3
 WAIT_S = 45  # on a busy host they get less in it; the workloads give up after 60
 # Of the samples that so much CPU time calls for: with fewer a figure would say nothing.
