@@ -260,11 +260,15 @@ static __always_inline struct known *known_find(struct known_set *set, __u64 key
 	return victim;
 }
 
-/* Remembers that the key has this id in this epoch; if it had another one, it has it since now. */
+/*
+ * Remembers that the key has this id in this epoch. If it had another one, or was not looked at in
+ * the epoch before, it has it since now: a program that was stopped is in code that is no older for
+ * it.
+ */
 static __always_inline void known_set_id(struct known *k, __u64 key, __u64 id, __u32 epoch,
 					 __u64 now_ns)
 {
-	if (!known_is(k, key) || k->id != id)
+	if (!known_is(k, key) || k->id != id || k->epoch + 1 < epoch)
 		k->since_epoch = epoch;
 	k->id = id;
 	k->check = known_check(key, id);

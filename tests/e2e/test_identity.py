@@ -1,9 +1,47 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A name is never an old one. (Of code that was freed: tests/accuracy.)"""
+import os
+import signal
+import sys
+import time
+
 import folded
-from targets import Workload, record_cpu
+import kraitrun
+from targets import Workload, record_cpu, wait_cpu
+
+sys.path.insert(0, os.path.join(kraitrun.TREE, "tests", "accuracy"))
+
+import judge
 
 FREQ_HZ = 4999
+STOPS = 5
+# Two epochs of trust (bpf/code.h, TRUST_EPOCHS), of a second each.
+STOPPED_S = 2.1
+
+
+def test_a_stop_makes_no_code_trustworthy(one_py, tmp_path):
+    """
+    A program that is stopped for seconds is in code that is no older for it: when it goes on, the
+    next code at that address has its own name. By chance a stop hits none that was sampled, so
+    there are several.
+    """
+    path = tmp_path / "x.folded"
+    with Workload(one_py, "generated") as workload:
+        pid = workload.pid
+        with kraitrun.start_record("-p", pid, "-F", 10000, "--full-path", "-o", path) as krait:
+            for _ in range(STOPS):
+                wait_cpu([pid], 0.2)
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(STOPPED_S)
+                os.kill(pid, signal.SIGCONT)
+            wait_cpu([pid], 0.5)
+            krait.stop()
+        workload.stop()
+    stacks = folded.read(path)
+    why = judge.Generated(workload).why
+    wrong = [(why(stack), stack) for stack in stacks if why(stack)]
+    assert not wrong, "%d stacks, such as %s" % (len(wrong), wrong[:3])
+    assert folded.total(stacks) > 1000
 
 
 def test_threads_that_a_fork_left_behind_are_gone(py, tmp_path):
