@@ -115,21 +115,26 @@ static __always_inline struct krait_proc *proc_of_tick(__u32 pid, __u64 mm)
 	return p;
 }
 
-SEC("tp_btf/sched_process_fork")
+/*
+ * The scheduler's tracepoints are raw ones: to attach the typed kind (tp_btf), libbpf would look
+ * the tracepoint's id up in all of the kernel's BTF, which takes as long as all the rest it does.
+ * What they hand over are plain addresses to the verifier, hence BPF_CORE_READ.
+ */
+SEC("raw_tp/sched_process_fork")
 int BPF_PROG(krait_fork, struct task_struct *parent, struct task_struct *child)
 {
-	__u32 parent_pid = bpf_get_current_pid_tgid() >> 32, pid = child->tgid;
+	__u32 parent_pid = bpf_get_current_pid_tgid() >> 32, pid = BPF_CORE_READ(child, tgid);
 	__u64 mm;
 	struct krait_proc *p, copy;
 
-	if (!follow_children || (__u32)child->pid != pid)
+	if (!follow_children || (__u32)BPF_CORE_READ(child, pid) != pid)
 		return 0;
 	p = bpf_map_lookup_elem(&procs, &parent_pid);
 	if (!p || (ask_unknown && !proc_is_python(p)))
 		return 0;
 	copy = *p;
-	mm = (__u64)child->mm;
-	if (proc_is_python(p) && p->mm == (__u64)parent->mm) {
+	mm = (__u64)BPF_CORE_READ(child, mm);
+	if (proc_is_python(p) && p->mm == (__u64)BPF_CORE_READ(parent, mm)) {
 		copy.mm = mm;
 		copy.seed = new_seed(pid);
 	} else {
@@ -144,7 +149,7 @@ int BPF_PROG(krait_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exec")
+SEC("raw_tp/sched_process_exec")
 int BPF_PROG(krait_exec, struct task_struct *task)
 {
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
@@ -154,14 +159,14 @@ int BPF_PROG(krait_exec, struct task_struct *task)
 	if (!p)
 		return 0;
 	was_python = proc_is_python(p);
-	proc_reset(p, pid, (__u64)task->mm);
+	proc_reset(p, pid, (__u64)BPF_CORE_READ(task, mm));
 	generation_next();
 	if (was_python)
 		send_process(KRAIT_PROCESS_EXEC, pid, pid, 0, false);
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit")
+SEC("raw_tp/sched_process_exit")
 int BPF_PROG(krait_exit, struct task_struct *task)
 {
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
@@ -169,7 +174,7 @@ int BPF_PROG(krait_exit, struct task_struct *task)
 
 	/* The tracepoint speaks of each thread; the process ends with its last one, not with its
 	 * main one (kernel/exit.c, do_exit: signal->live is counted down before the tracepoint). */
-	if (task->signal->live.counter > 0)
+	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return 0;
 	p = bpf_map_lookup_elem(&procs, &pid);
 	if (!p)
