@@ -30,9 +30,7 @@ clang -target bpf -D__TARGET_ARCH_"$arch" -I"$here" -E -P "$here/vmlinux/vmlinux
 	field task_struct mm 'struct mm_struct *'
 	field task_struct pid int
 	field task_struct tgid int
-	field task_struct real_parent 'struct task_struct *'
 	field task_struct group_leader 'struct task_struct *'
-	field task_struct comm 'char[16]'
 	field task_struct signal 'struct signal_struct *'
 	field task_struct thread 'struct thread_struct'
 	field signal_struct live atomic_t

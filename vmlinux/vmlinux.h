@@ -131,9 +131,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	int pid;  /* a thread's id, as seen by user space */
 	int tgid; /* a process's id */
-	struct task_struct *real_parent;
 	struct task_struct *group_leader;
-	char comm[16];
 	struct signal_struct *signal;
 	struct thread_struct thread;
 };

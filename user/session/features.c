@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "user/base/log.h"
+#include "user/session/kernel_btf.h"
 
 /* The inode of the initial pid namespace: include/linux/proc_ns.h, PROC_PID_INIT_INO. */
 #define INITIAL_PID_NS_INODE 0xeffffffcU
@@ -69,11 +70,11 @@ static void check_bpf(struct finding *f)
 
 static void check_btf(struct finding *f)
 {
-	if (access("/sys/kernel/btf/vmlinux", R_OK) == 0)
-		found(f, FEATURE_OK, "/sys/kernel/btf/vmlinux");
+	if (access(KERNEL_BTF_PATH, R_OK) == 0)
+		found(f, FEATURE_OK, KERNEL_BTF_PATH);
 	else
 		found(f, FEATURE_MISSING,
-		      "no /sys/kernel/btf/vmlinux: use a kernel built with "
+		      "no " KERNEL_BTF_PATH ": use a kernel built with "
 		      "CONFIG_DEBUG_INFO_BTF=y");
 }
 

@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/perf_event.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "krait.skel.h"
 #include "user/base/log.h"
 #include "user/session/features.h"
+#include "user/session/kernel_btf.h"
 
 /* Room for what a CPU sends between two reads at the highest rate, with many new stacks in between.
  */
@@ -92,15 +94,47 @@ static int map_counters(struct sampler *s)
 	return 0;
 }
 
+/*
+ * Puts in place of the open file btf_fd, the kernel's BTF, one with only what our program reads of
+ * it. Where that can't be made, libbpf reads it all, through the same path.
+ */
+static void shrink_btf(const struct krait_bpf *skel, int btf_fd)
+{
+	int part_fd = kernel_btf_part(btf_fd, bpf_object__btf(skel->obj));
+
+	if (part_fd < 0) {
+		log_verbose("record: all of the kernel's BTF is read: %s", strerror(-part_fd));
+		return;
+	}
+	dup3(part_fd, btf_fd, O_CLOEXEC);
+	close(part_fd);
+}
+
+/* Opens and loads the skeleton. Without the kernel's BTF libbpf looks for one by itself. */
+static int load_skel(struct sampler *s, const struct sampler_opts *opts)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, open_opts);
+	int btf_fd = open(KERNEL_BTF_PATH, O_RDONLY | O_CLOEXEC), err;
+	char path[32];
+
+	if (btf_fd >= 0) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", btf_fd);
+		open_opts.btf_custom_path = path;
+	}
+	s->skel = krait_bpf__open_opts(&open_opts);
+	err = s->skel ? size_maps(s->skel, opts, s->cpu_cnt) : -errno;
+	if (!err && btf_fd >= 0)
+		shrink_btf(s->skel, btf_fd);
+	err = err ?: krait_bpf__load(s->skel);
+	if (btf_fd >= 0)
+		close(btf_fd);
+	return err;
+}
+
 static int load(struct sampler *s, const struct sampler_opts *opts)
 {
-	int err;
+	int err = load_skel(s, opts);
 
-	s->skel = krait_bpf__open();
-	if (!s->skel)
-		return -errno;
-	err = size_maps(s->skel, opts, s->cpu_cnt);
-	err = err ?: krait_bpf__load(s->skel);
 	err = err ?: map_counters(s);
 	err = err ?: krait_bpf__attach(s->skel);
 	if (err)
