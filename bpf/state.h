@@ -58,8 +58,8 @@ struct walk {
 	__u16 fault;	 /* of the frame that ended the walk, or 0 */
 };
 
-/* What a step of the walk needs of the layout, as locals: through the scratch the compiler would
- * have to load each again after every frame. */
+/* What a step of the walk needs of the layout: offsets as locals, whose bounds the verifier keeps;
+ * the rest in the scratch (see frame_take). */
 struct frame_view {
 	__u32 first, need;		/* the bytes of a frame to be read */
 	__u32 code, prev, instr, owner; /* where its fields are in them */
