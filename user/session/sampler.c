@@ -19,10 +19,12 @@
 #include "user/session/features.h"
 #include "user/session/kernel_btf.h"
 
-/* Room for what a CPU sends between two reads at the highest rate, with many new stacks in between.
- */
+/* Room for what a CPU sends between two reads, with many new stacks in between: at the highest
+ * rate, and at up to RING_SLOW_HZ, where half of it lasts ten times as long. (libbpf maps the ring
+ * twice in a row, and both count as krait's memory.) */
 #define RING_BYTES_PER_CPU (1U << 20)
-#define RING_BYTES_MIN (2U << 20)
+#define RING_SLOW_HZ 1000
+#define RING_SLOW_BYTES_PER_CPU (1U << 19)
 #define RING_BYTES_MAX (64U << 20)
 
 struct sampler {
@@ -52,11 +54,13 @@ static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list 
 	return 0;
 }
 
-static uint32_t ring_bytes(int cpu_cnt)
+/* For two CPUs at least, and a power of two. */
+static uint32_t ring_bytes(uint32_t freq_hz, int cpu_cnt)
 {
-	uint32_t bytes = RING_BYTES_MIN;
+	uint32_t per_cpu = freq_hz > RING_SLOW_HZ ? RING_BYTES_PER_CPU : RING_SLOW_BYTES_PER_CPU;
+	uint32_t bytes = 2 * per_cpu;
 
-	while (bytes < RING_BYTES_MAX && bytes < (uint64_t)cpu_cnt * RING_BYTES_PER_CPU)
+	while (bytes < RING_BYTES_MAX && bytes < (uint64_t)cpu_cnt * per_cpu)
 		bytes *= 2;
 	return bytes;
 }
@@ -68,8 +72,8 @@ static int size_maps(struct krait_bpf *skel, const struct sampler_opts *opts, in
 	skel->data->max_depth = opts->max_depth;
 	skel->rodata->ask_unknown = opts->ask_unknown;
 	skel->rodata->follow_children = opts->follow_children;
-	skel->rodata->wake_bytes = ring_bytes(cpu_cnt) / 4;
-	err = bpf_map__set_max_entries(skel->maps.ring, ring_bytes(cpu_cnt));
+	skel->rodata->wake_bytes = ring_bytes(opts->freq_hz, cpu_cnt) / 4;
+	err = bpf_map__set_max_entries(skel->maps.ring, ring_bytes(opts->freq_hz, cpu_cnt));
 	err = err ?: bpf_map__set_max_entries(skel->maps.scratches, cpu_cnt);
 	return err ?: bpf_map__set_max_entries(skel->maps.stacks, cpu_cnt);
 }
