@@ -7,7 +7,7 @@ import random
 
 from harness import finish, ready, running, thread_seconds
 
-STRETCH = range(1500)
+STRETCH = range(6000)
 dice = random.Random(1)
 spent = {"split_60": 0.0, "split_30": 0.0, "split_10": 0.0}
 
