@@ -11,15 +11,19 @@ import re
 import pytest
 
 import folded
+import kraitrun
 import targets
 from chains import Chains, assert_possible, assert_whole, brief
 from folded import Frame
 
-# 4,000 samples of each workload: 100 or more for each of the 40 places.
+# Some 3,000 samples of each workload, so 100 or more for each of its places.
 FREQ_HZ = 3999
-CPU_S = 1
-WORKLOADS = ["shapes", "wide", "awaits", "depths"]
+CPU_S = 0.8
+WORKLOADS = ["shapes", "wide", "awaits"]
 DEPTHS = (300, 900, 5000)
+# Up to 3.10 a tick on 5,000 frames takes half a millisecond: at a higher rate the target would get
+# nowhere. Some 100 samples for each of the depths.
+DEPTHS_HZ = 499
 
 STRING = "<string>"
 CONTEXTLIB = Frame(None, "/contextlib.py", None)
@@ -129,6 +133,14 @@ class Recorded:
         return folded.of_pid(self.stacks, self.workloads[name].pid)
 
 
+def record(pids, freq_hz, max_depth, output):
+    """Until each of the processes has used CPU_S."""
+    args = ("-p", ",".join(map(str, pids)), "-F", freq_hz, "--max-depth", max_depth)
+    with kraitrun.start_record(*args, "--full-path", "-o", output) as krait:
+        targets.wait_cpu(pids, CPU_S)
+        return krait.stop()
+
+
 @pytest.fixture(scope="module")
 def recorded(py, tmp_path_factory):
     recorded = Recorded()
@@ -137,8 +149,7 @@ def recorded(py, tmp_path_factory):
         for name in filter(lambda name: targets.can_run(py, name), WORKLOADS):
             recorded.workloads[name] = started.enter_context(targets.Workload(py, name))
         pids = [workload.pid for workload in recorded.workloads.values()]
-        args = ("-p", ",".join(map(str, pids)), "-F", FREQ_HZ, "--full-path", "-o", output)
-        run = targets.record_cpu(pids, CPU_S, *args, "--max-depth", 8192)
+        run = record(pids, FREQ_HZ, 1024, output)
         for workload in recorded.workloads.values():
             workload.stop()
     recorded.stacks = folded.read(output)
@@ -193,20 +204,24 @@ def dives():
     return {str(n): ["deep"] * (n - 1) + ["deep@bottom", "bottom"] for n in DEPTHS}
 
 
-def test_recursions_300_900_and_5000_deep(recorded):
-    """Whole, over dozens of chunks, whatever else the limit of the depth is set for."""
-    chains = Chains(recorded.workloads["depths"], alone(dives()))
-    check(chains, recorded.of("depths"))
+def dive(py, max_depth, tmp_path):
+    """(the workload, the run, its stacks)"""
+    output = tmp_path / "run.folded"
+    with targets.Workload(py, "depths") as workload:
+        run = record([workload.pid], DEPTHS_HZ, max_depth, output)
+        workload.stop()
+    return workload, run, folded.read(output)
+
+
+def test_recursions_300_900_and_5000_deep(py, tmp_path):
+    """Whole, over dozens of chunks."""
+    workload, _, stacks = dive(py, 8192, tmp_path)
+    check(Chains(workload, alone(dives())), stacks)
 
 
 def test_max_depth_cuts_the_outermost_frames(py, tmp_path):
     """At 1,000 frames the two recursions that fit are whole, and the third is cut and counted."""
-    output = tmp_path / "run.folded"
-    with targets.Workload(py, "depths") as workload:
-        args = ("-p", workload.pid, "-F", 999, "--max-depth", 1000, "--full-path", "-o", output)
-        run = targets.record_cpu([workload.pid], 0.8, *args)
-        workload.stop()
-    stacks = folded.read(output)
+    workload, run, stacks = dive(py, 1000, tmp_path)
     cut = [stack for stack in stacks if stack.frames[0].name == "[truncated]"]
     chains = Chains(workload, alone(dives()))
     check(chains, [stack for stack in stacks if stack not in cut], but=["5000"])

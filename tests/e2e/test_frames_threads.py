@@ -18,9 +18,9 @@ FREQ_HZ = 2999
 # Of each of the threads in cthreads.c, and half of it of the main thread: some 1,000 ticks each.
 CPU_S = 0.4
 WORKLOADS = ["churn", "cthreads", "subs"]
-# A tick in so many may be missed by the timer of a busy virtual CPU, or fall into ctypes' code
+# Some ticks are missed by the timer of a busy virtual CPU, and some fall into ctypes' code
 # around a call. What these bounds must tell apart is twice as much and none at all.
-LEAST, MOST = 0.7, 1.2
+LEAST, MOST = 0.5, 1.2
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,8 @@ def recorded(py, library, tmp_path_factory):
         pids = ",".join(str(workload.pid) for workload in recorded.workloads.values())
         with kraitrun.start_record("-p", pids, "-F", FREQ_HZ, "-t", "-o", output) as krait:
             recorded.workloads["cthreads"].tell("go")
+            others = [w.pid for name, w in recorded.workloads.items() if name != "cthreads"]
+            targets.wait_cpu(others, CPU_S)
             recorded.measured = recorded.workloads["cthreads"].hear("measured")
             recorded.run = krait.stop()
         for workload in recorded.workloads.values():
@@ -88,7 +90,10 @@ def test_no_thread_shows_the_frames_of_another(recorded):
         number = number_of[stack.tid]
         own = ["run", "short_%d" % number, "spin"]
         assert names == own[: len(names)] or names[0] == "run" and "short" not in str(names), stack
-        assert stack.thread == "short-%d" % number or not stack.thread.startswith("short"), stack
+        # A tick may come while the kernel writes the name, and eight characters are a word of it:
+        # behind them may stand the rest of the old one.
+        is_named = stack.thread.startswith("short-")
+        assert not is_named or stack.thread[:8] == "short-%02d" % number, stack
         met.add(stack.tid)
     assert len(met) > 50
 
@@ -191,13 +196,15 @@ def test_greenlets_show_the_one_that_runs(py, tmp_path):
         pytest.skip("no greenlets: " + reason)
     output = tmp_path / "run.folded"
     with targets.Workload(py, "greens") as workload:
-        run = kraitrun.record("-p", workload.pid, "-F", 4999, "-d", 2, "-o", output, seconds=2)
+        with kraitrun.start_record("-p", workload.pid, "-F", 4999, "-o", output) as krait:
+            targets.wait_cpu([workload.pid], 1)
+            run = krait.stop()
         workload.stop()
     # A switch copies the C stack, and with it what leads to the frames in 3.11 and 3.12.
     stacks = [s for s in folded.read(output) if not s.frames[0].name.startswith("[unreadable")]
     edges = call_graph("greens")
     wrong = [stack for stack in stacks if not is_possible(stack, edges)]
     assert not wrong, "%d stacks, such as %s" % (len(wrong), wrong[:3])
-    assert folded.total(stacks) >= 0.95 * run.ledger.samples > 500
+    assert folded.total(stacks) >= 0.95 * run.ledger.samples > 1000
     for name in ("a_switch", "b_switch"):
         assert folded.total(folded.having(stacks, name)) > 50

@@ -34,7 +34,7 @@ def long_work():
 
 def run(number):
     lives.append((native_id(), number))
-    set_name("short-%d" % number)
+    set_name("short-%02d" % number)
     short[number]()
     gate.release()
 

@@ -9,7 +9,7 @@ STRETCH = range(5000)
 
 
 def bottom():
-    for _ in range(400):
+    for _ in range(200):
         sum(STRETCH)  # line: bottom
 
 
