@@ -2,6 +2,9 @@
 /*
  * What was learned of ELF files. A host runs the same few hundred files again and again; each is
  * parsed once. Bounded: when it is full it starts anew, which costs only time.
+ *
+ * The time is the inode's change time: it moves with every write, and unlike the modification time
+ * nobody can set it back (package managers and reproducible images do that).
  */
 #include "user/discover/elf.h"
 
@@ -18,7 +21,7 @@
 
 /* Hashed and compared as bytes, so there must be no padding in it. */
 struct key {
-	uint64_t dev, inode, size, mtime_sec, mtime_nsec, want_symtab;
+	uint64_t dev, inode, size, ctime_sec, ctime_nsec, want_symtab;
 };
 
 struct entry {
@@ -85,8 +88,8 @@ int elf_cache_look(struct elf_cache *c, int fd, bool want_symtab, const struct e
 	key = (struct key){.dev = st.st_dev,
 			   .inode = st.st_ino,
 			   .size = st.st_size,
-			   .mtime_sec = st.st_mtim.tv_sec,
-			   .mtime_nsec = st.st_mtim.tv_nsec,
+			   .ctime_sec = st.st_ctim.tv_sec,
+			   .ctime_nsec = st.st_ctim.tv_nsec,
 			   .want_symtab = want_symtab};
 	HASH_FIND(hh, c->entries, &key, sizeof(key), e);
 	if (e) {
