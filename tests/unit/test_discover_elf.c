@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -35,6 +36,10 @@ struct image {
 	char rodata[32];
 	char code[32]; /* of the second symbol */
 	char names[64];
+	Elf64_Dyn dyn[6];
+	uint32_t hash[2];
+	uint32_t gnu_hash[4 + 2 + 1 + SYMS];
+	char data[64];
 	Elf64_Shdr sh[S_CNT];
 };
 
@@ -133,13 +138,13 @@ static struct elf_info read_symbols_of(bool has_section, const char *const *symb
 
 static void test_found(void **state)
 {
-	struct elf_info info =
-		read_symbols_of(false, SYMBOLS("_PyRuntime", "PyCode_Type", "Py_RunMain",
-					       "PyFrame_GetCode", "PyIter_Send"));
+	struct elf_info info = read_symbols_of(false, SYMBOLS("_PyRuntime", "PyCode_Type",
+							      "PyCode_NewWithPosOnlyArgs",
+							      "PyFrame_GetCode", "PyIter_Send"));
 
 	(void)state;
 	assert_int_equal(info.kind, ELF_RUNTIME);
-	assert_false(info.is_by_section);
+	assert_int_equal(info.found_by, ELF_BY_SYMBOL);
 	assert_int_equal(info.runtime_addr, 0x500100);
 	assert_int_equal(info.code_type_addr, 0x500200);
 	assert_int_equal(info.version_addr, 0);
@@ -154,9 +159,10 @@ static void test_versions_by_symbol(void **state)
 	struct elf_info info;
 
 	(void)state;
-	info = read_symbols_of(false, SYMBOLS("_PyRuntime", "Py_RunMain", "PyFrame_GetCode"));
+	info = read_symbols_of(
+		false, SYMBOLS("_PyRuntime", "PyCode_NewWithPosOnlyArgs", "PyFrame_GetCode"));
 	assert_int_equal(info.minor, 9);
-	info = read_symbols_of(false, SYMBOLS("_PyRuntime", "Py_RunMain"));
+	info = read_symbols_of(false, SYMBOLS("_PyRuntime", "PyCode_NewWithPosOnlyArgs"));
 	assert_int_equal(info.minor, 8);
 	info = read_symbols_of(false, SYMBOLS("_PyRuntime"));
 	assert_int_equal(info.minor, 7);
@@ -165,7 +171,7 @@ static void test_versions_by_symbol(void **state)
 	assert_int_equal(info.minor, -1); /* the value of Py_Version is in memory */
 	info = read_symbols_of(true, SYMBOLS("x"));
 	assert_int_equal(info.kind, ELF_RUNTIME);
-	assert_true(info.is_by_section);
+	assert_int_equal(info.found_by, ELF_BY_SECTION);
 	assert_int_equal(info.runtime_addr, 0x700000);
 	assert_int_equal(info.minor, 10); /* by its string */
 	info = read_symbols_of(false, SYMBOLS("_PyThreadState_Current", "PyString_Type"));
@@ -243,12 +249,114 @@ static void test_no_python(void **state)
 	assert_int_equal(info.kind, ELF_NO_PYTHON);
 }
 
+#define ADDR(member) (0x400000 + offsetof(struct image, member))
+
+/* Without section headers; the symbols are told by PT_DYNAMIC, by the one hash table or the other.
+ */
+static void make_bare(struct image *im, bool is_gnu, const char *const *symbols)
+{
+	make_image(im, true, symbols);
+	im->eh.e_shoff = im->eh.e_shnum = im->eh.e_shstrndx = 0;
+	im->ph[0] = (Elf64_Phdr){
+		.p_type = PT_LOAD, .p_flags = PF_R, .p_vaddr = 0x400000, .p_filesz = sizeof(*im)};
+	im->ph[1] = (Elf64_Phdr){
+		.p_type = PT_DYNAMIC, .p_vaddr = ADDR(dyn), .p_filesz = sizeof(im->dyn)};
+	im->ph[2] = (Elf64_Phdr){.p_type = PT_LOAD,
+				 .p_flags = PF_R | PF_W,
+				 .p_offset = offsetof(struct image, data),
+				 .p_vaddr = 0x600000,
+				 .p_filesz = sizeof(im->data)};
+	im->dyn[0] = (Elf64_Dyn){.d_tag = DT_SYMTAB, .d_un.d_ptr = ADDR(sym)};
+	im->dyn[1] = (Elf64_Dyn){.d_tag = DT_STRTAB, .d_un.d_ptr = ADDR(str)};
+	im->dyn[2] = (Elf64_Dyn){.d_tag = DT_STRSZ, .d_un.d_val = sizeof(im->str)};
+	im->dyn[3] = is_gnu ? (Elf64_Dyn){.d_tag = DT_GNU_HASH, .d_un.d_ptr = ADDR(gnu_hash)}
+			    : (Elf64_Dyn){.d_tag = DT_HASH, .d_un.d_ptr = ADDR(hash)};
+	im->hash[1] = SYMS;
+	/* One bucket, whose chain is all symbols; one bloom word. */
+	memcpy(im->gnu_hash, (uint32_t[]){1, 1, 1, 0, 0, 0, 1}, 7 * sizeof(uint32_t));
+	im->gnu_hash[7 + SYMS - 2] = 1;
+}
+
+static void test_bare(void **state)
+{
+	struct elf_info info;
+	struct image im;
+
+	(void)state;
+	for (int is_gnu = 0; is_gnu < 2; is_gnu++) {
+		make_bare(&im, is_gnu, SYMBOLS("PyCode_Type", "_PyRuntime"));
+		info = read_bytes(&im, sizeof(im));
+		assert_int_equal(info.kind, ELF_RUNTIME);
+		assert_int_equal(info.found_by, ELF_BY_SYMBOL);
+		assert_int_equal(info.runtime_addr, 0x500200);
+		assert_int_equal(info.code_type_addr, 0x500100);
+		assert_int_equal(info.load_addr, 0x400000);
+		assert_int_equal(info.minor, 7);
+		assert_int_equal(info.micro, -1);
+	}
+	im.gnu_hash[7 + SYMS - 2] = 0; /* the chain has no end within the file's symbols */
+	memset(im.sh, 0, sizeof(im.sh));
+	assert_int_equal(read_bytes(&im, sizeof(im)).kind, ELF_NO_PYTHON);
+	make_bare(&im, false, SYMBOLS("_PyRuntime"));
+	im.hash[1] = UINT32_MAX;
+	assert_int_equal(read_bytes(&im, sizeof(im)).kind, ELF_NO_PYTHON);
+	/* Section headers are gone, but it says that the first one counts them. */
+	make_bare(&im, false, SYMBOLS("_PyRuntime"));
+	im.eh.e_shoff = offsetof(struct image, sh);
+	assert_int_equal(read_bytes(&im, sizeof(im)).kind, ELF_NO_PYTHON);
+}
+
+/* Two cookies of no CPython, then one of 3.14. */
+static void test_bare_cookie(void **state)
+{
+	const uint64_t versions[] = {0, 0x030c00f0, 0x030e00f0};
+	struct elf_info info;
+	struct image im;
+
+	(void)state;
+	make_bare(&im, true, SYMBOLS("x"));
+	for (int i = 0; i < 3; i++) {
+		memcpy(im.data + 16 * i, "xdebugpy", 8);
+		memcpy(im.data + 16 * i + 8, &versions[i], 8);
+	}
+	info = read_bytes(&im, sizeof(im));
+	assert_int_equal(info.kind, ELF_RUNTIME);
+	assert_int_equal(info.found_by, ELF_BY_COOKIE);
+	assert_int_equal(info.runtime_addr, 0x600000 + 32);
+	im.ph[2].p_flags = PF_R;
+	assert_int_equal(read_bytes(&im, sizeof(im)).kind, ELF_NO_PYTHON);
+}
+
+/* CPython's code without a symbol: only the program itself is searched for it. */
+static void test_hidden(void **state)
+{
+	static const char text[] = "PyThreadState_Clear: warning: thread still has a frame\n";
+	char bytes[sizeof(struct image) + sizeof(text)];
+	struct elf_info info;
+	struct image im;
+	int fd;
+
+	(void)state;
+	make_image(&im, false, SYMBOLS("x"));
+	im.sh[S_RODATA].sh_offset = sizeof(im);
+	im.sh[S_RODATA].sh_size = sizeof(text);
+	memcpy(bytes, &im, sizeof(im));
+	memcpy(bytes + sizeof(im), text, sizeof(text));
+	assert_int_equal(read_bytes(bytes, sizeof(bytes)).kind, ELF_HIDDEN_CPYTHON);
+	fd = file_of(bytes, sizeof(bytes));
+	assert_int_equal(elf_read(fd, false, &info), 0);
+	assert_int_equal(info.kind, ELF_NO_PYTHON);
+	close(fd);
+	bytes[sizeof(im)] = 'p';
+	assert_int_equal(read_bytes(bytes, sizeof(bytes)).kind, ELF_NO_PYTHON);
+}
+
 static void test_truncated(void **state)
 {
 	struct image im;
 
 	(void)state;
-	make_image(&im, true, SYMBOLS("_PyRuntime", "PyCode_Type", "Py_RunMain"));
+	make_image(&im, true, SYMBOLS("_PyRuntime", "PyCode_Type", "PyCode_NewWithPosOnlyArgs"));
 	for (size_t len = 0; len < sizeof(im); len++)
 		assert_int_equal(read_bytes(&im, len).kind, ELF_NO_PYTHON);
 	assert_int_equal(read_bytes(&im, sizeof(im)).kind, ELF_RUNTIME);
@@ -261,12 +369,17 @@ static void test_every_byte_wrong(void **state)
 	struct image good, im;
 
 	(void)state;
-	make_image(&good, true, SYMBOLS("_PyRuntime", "PyCode_Type", "Py_RunMain"));
-	for (size_t at = 0; at < sizeof(im); at++) {
-		for (size_t i = 0; i < sizeof(wrong); i++) {
-			im = good;
-			((uint8_t *)&im)[at] = wrong[i];
-			read_bytes(&im, sizeof(im));
+	for (int kind = 0; kind < 3; kind++) {
+		if (kind == 0)
+			make_image(&good, true, SYMBOLS("_PyRuntime", "PyCode_Type"));
+		else
+			make_bare(&good, kind == 1, SYMBOLS("_PyRuntime", "PyCode_Type"));
+		for (size_t at = 0; at < sizeof(im); at++) {
+			for (size_t i = 0; i < sizeof(wrong); i++) {
+				im = good;
+				((uint8_t *)&im)[at] = wrong[i];
+				read_bytes(&im, sizeof(im));
+			}
 		}
 	}
 }
@@ -291,6 +404,18 @@ static void test_sparse(void **state)
 		assert_int_equal(elf_read(fd, true, &info), 0);
 		close(fd);
 	}
+	/* The same without section headers, by its segments. */
+	for (int i = 0; i < 3; i++) {
+		int fd;
+
+		make_bare(&im, true, SYMBOLS("_PyRuntime"));
+		im.ph[i].p_filesz = huge / 2;
+		im.dyn[2].d_un.d_val = huge / 4;
+		fd = file_of(&im, sizeof(im));
+		assert_int_equal(ftruncate(fd, huge), 0);
+		assert_int_equal(elf_read(fd, true, &info), 0);
+		close(fd);
+	}
 	/* The extended section count: as many as section 0 says. */
 	make_image(&im, true, SYMBOLS("_PyRuntime"));
 	im.eh.e_shnum = 0;
@@ -303,6 +428,36 @@ static void test_sparse(void **state)
 		assert_int_equal(info.kind, ELF_NO_PYTHON);
 		close(fd);
 	}
+}
+
+/* Another file in the place of the first: same inode, size and modification time. */
+static void test_cache_sees_a_rewrite(void **state)
+{
+	struct elf_cache *c = elf_cache_new();
+	const struct elf_info *info;
+	struct stat before, now;
+	struct image im;
+	int fd;
+
+	(void)state;
+	make_image(&im, true, SYMBOLS("_PyRuntime"));
+	fd = file_of(&im, sizeof(im));
+	assert_int_equal(fstat(fd, &before), 0);
+	assert_int_equal(elf_cache_look(c, fd, false, &info), 0);
+	assert_int_equal(info->runtime_addr, 0x500100);
+	im.sym[1].st_value += 0x1000;
+	do {
+		/* Until the kernel's coarse clock has moved. */
+		assert_int_equal(pwrite(fd, &im, sizeof(im), 0), sizeof(im));
+		assert_int_equal(futimens(fd, (struct timespec[]){before.st_atim, before.st_mtim}),
+				 0);
+		assert_int_equal(fstat(fd, &now), 0);
+	} while (now.st_ctim.tv_sec == before.st_ctim.tv_sec &&
+		 now.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
+	assert_int_equal(elf_cache_look(c, fd, false, &info), 0);
+	assert_int_equal(info->runtime_addr, 0x501100);
+	close(fd);
+	elf_cache_free(c);
 }
 
 static void test_cache(void **state)
@@ -336,14 +491,12 @@ static void test_cache(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_found),
-		cmocka_unit_test(test_versions_by_symbol),
-		cmocka_unit_test(test_interp_head),
-		cmocka_unit_test(test_no_python),
-		cmocka_unit_test(test_truncated),
-		cmocka_unit_test(test_sparse),
-		cmocka_unit_test(test_every_byte_wrong),
-		cmocka_unit_test(test_cache),
+		cmocka_unit_test(test_found),	    cmocka_unit_test(test_versions_by_symbol),
+		cmocka_unit_test(test_interp_head), cmocka_unit_test(test_no_python),
+		cmocka_unit_test(test_bare),	    cmocka_unit_test(test_bare_cookie),
+		cmocka_unit_test(test_hidden),	    cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_sparse),	    cmocka_unit_test(test_every_byte_wrong),
+		cmocka_unit_test(test_cache),	    cmocka_unit_test(test_cache_sees_a_rewrite),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

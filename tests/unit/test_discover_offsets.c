@@ -197,7 +197,11 @@ static void test_version_strings(void **state)
 		{S("/opt/versions/3.10.4"), 3, 10, 4},
 		{S("/opt/3.10.4\0"
 		   "3.10.5"),
-		 3, 10, 5}, /* a whole string is better */
+		 3, 10, -1}, /* which of them is not known */
+		{S("/opt/3.10.4\0"
+		   "3.9.5\0"
+		   "3.10.4"),
+		 3, 10, 4},
 		{S("libx-3.10.4.so"), -1, -1, -1},
 		{S("3.10"), -1, -1, -1},
 		{S("3.11.2"), -1, -1, -1},
@@ -214,12 +218,22 @@ static void test_version_strings(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char *data = malloc(cases[i].len ? cases[i].len : 1);
 		int major = 3, minor = 10, micro = -1;
+		bool is_found;
 
 		memcpy(data, cases[i].data, cases[i].len);
-		assert_int_equal(pyversion_find(data, cases[i].len, &major, &minor, &micro),
-				 cases[i].micro >= 0);
+		is_found = pyversion_find(data, cases[i].len, &major, &minor, &micro);
+		assert_int_equal(is_found, cases[i].major >= 0);
 		assert_int_equal(micro, cases[i].micro);
 		free(data);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		const char *text = i ? "3.9.1\0003.11.7" : "2.7.1\0003.11.7";
+		int major = -1, minor = -1, micro = -1;
+
+		assert_true(pyversion_find(text, 13, &major, &minor, &micro));
+		assert_int_equal(major, i ? 3 : -1);
+		assert_int_equal(minor, -1);
+		assert_int_equal(micro, -1);
 	}
 	assert_int_equal(pyversion_hex(3, 10, 13), 0x030a0df0);
 	assert_int_equal(pyversion_hex(3, 10, -1), 0x030a00f0);

@@ -19,7 +19,8 @@
  * and NOT_PYTHON (a program may load Python later) want another look; UNSUPPORTED and READY hold
  * until exec.
  *
- * Limits: a runtime in a file without section headers is not found. A file on a file system whose
+ * Limits: a runtime that is linked into a shared library without a symbol for it, and one in no
+ * file at all (packed programs), are not found. A file on a file system whose
  * server does not answer (FUSE, NFS) can make a look wait.
  */
 #include "user/discover/discover.h"
@@ -63,6 +64,9 @@ struct look {
  * remembered. Only a process made to be slow to look at has so much that is new.
  */
 #define LOOK_MAX_NS 500000000
+
+#define SECTION_MINOR_MIN 10 /* of 3: the first with a section .PyRuntime */
+#define OFFSETS_MINOR_MIN 13 /* of 3: the first that publishes its offsets */
 
 struct discover *discover_new(void)
 {
@@ -172,13 +176,12 @@ static uint32_t find_version(const struct look *l, const struct found *f, bool *
 }
 
 /* 0 with *out set, or -ENOTSUP with the verdict set. */
-static int find_layout(const struct look *l, const struct found *f, struct py_layout *out)
+static int find_layout(const struct look *l, const struct found *f, uint32_t version,
+		       bool has_offsets, struct py_layout *out)
 {
 	const struct py_layout *row;
 	char bytes[DEBUG_OFFSETS_BYTES];
 	const char *why;
-	bool has_offsets;
-	uint32_t version = find_version(l, f, &has_offsets);
 	unsigned int major = pyversion_major(version), minor = pyversion_minor(version);
 
 	l->out->py_version = version;
@@ -240,20 +243,57 @@ static void judge_layout(const struct look *l, const struct found *f,
 	out->layout = layout->walk;
 }
 
+static void judge_runtime_as(const struct look *l, const struct found *f,
+			     const struct py_layout *layout)
+{
+	struct prove_args args = {
+		.interp_head_addr = runtime_addr(f) + layout->interp_head_off,
+		.initialized_addr = runtime_addr(f) + layout->initialized_off,
+	};
+
+	l->out->current_addr = layout->current_off ? runtime_addr(f) + layout->current_off : 0;
+	l->out->collecting_addr =
+		layout->collecting_off ? runtime_addr(f) + layout->collecting_off : 0;
+	judge_layout(l, f, layout, args);
+}
+
+/*
+ * Found by its section alone, a CPython before 3.13 has no symbol that tells its version, and its
+ * strings may be another library's that is linked in. So it is what it proves to be.
+ */
+static void judge_unversioned(const struct look *l, const struct found *f)
+{
+	const struct elf_info *info = f->info;
+	bool is_starting = false;
+
+	for (int minor = SECTION_MINOR_MIN; minor < OFFSETS_MINOR_MIN; minor++) {
+		l->out->py_version =
+			pyversion_hex(3, minor, minor == info->minor ? info->micro : 0);
+		judge_runtime_as(l, f, layout_of_version(3, minor));
+		if (l->out->state == TARGET_READY)
+			return;
+		is_starting |= l->out->state == TARGET_STARTING;
+	}
+	l->out->py_version = pyversion_hex(info->major, info->minor, info->micro);
+	if (is_starting)
+		set_verdict(l->out, TARGET_STARTING, "the interpreter is not initialised yet");
+	else
+		set_verdict(
+			l->out, TARGET_UNSUPPORTED,
+			"a CPython with the structure of neither 3.10, 3.11 nor 3.12 (a patched "
+			"build?)");
+}
+
 static void judge_runtime(const struct look *l, const struct found *f)
 {
-	struct prove_args args = {};
+	bool has_offsets;
+	uint32_t version = find_version(l, f, &has_offsets);
 	struct py_layout layout;
 
-	if (find_layout(l, f, &layout))
-		return;
-	args.interp_head_addr = runtime_addr(f) + layout.interp_head_off;
-	args.initialized_addr = runtime_addr(f) + layout.initialized_off;
-	if (layout.current_off)
-		l->out->current_addr = runtime_addr(f) + layout.current_off;
-	if (layout.collecting_off)
-		l->out->collecting_addr = runtime_addr(f) + layout.collecting_off;
-	judge_layout(l, f, &layout, args);
+	if (f->info->found_by == ELF_BY_SECTION && !f->info->version_addr && !has_offsets)
+		judge_unversioned(l, f);
+	else if (!find_layout(l, f, version, has_offsets, &layout))
+		judge_runtime_as(l, f, &layout);
 }
 
 /* A CPython from before _PyRuntime. */
@@ -303,6 +343,11 @@ static void judge_python(const struct look *l, const struct found *f)
 		set_verdict(out, TARGET_UNSUPPORTED,
 			    "a Python built for another processor or for 32 bits");
 		break;
+	case ELF_HIDDEN_CPYTHON:
+		set_verdict(out, TARGET_UNSUPPORTED,
+			    "a CPython is linked into its program, but the symbols that tell where "
+			    "have been stripped");
+		break;
 	case ELF_NO_PYTHON:
 		break;
 	}
@@ -316,8 +361,10 @@ static void set_how(struct target *out, const struct elf_info *info, const struc
 		what = info->interp_head_addr ? "interp_head" : "_PyThreadState_Current";
 	else if (info->kind == ELF_PYPY)
 		what = "pypy_execute_source";
-	else if (info->is_by_section)
+	else if (info->found_by == ELF_BY_SECTION)
 		what = ".PyRuntime";
+	else if (info->found_by == ELF_BY_COOKIE)
+		what = "the debug cookie";
 	snprintf(out->how, sizeof(out->how), "%s in %.36s", what, m->name);
 }
 

@@ -6,7 +6,7 @@
  * own files through /proc/PID/map_files (so a deleted, replaced or containerised binary is the one
  * that runs) and its memory through /proc/PID/mem (never process_vm_readv, which can block on a
  * page nobody serves). All of it is hostile input. What was learned of an ELF file is cached by
- * (device, inode, mtime, size). Knows nothing of BPF or samples. Not thread-safe.
+ * (device, inode, change time, size). Knows nothing of BPF or samples. Not thread-safe.
  */
 #ifndef KRAIT_DISCOVER_DISCOVER_H
 #define KRAIT_DISCOVER_DISCOVER_H

@@ -8,7 +8,7 @@
  *
  * Which symbols tell what, checked with nm on the releases 2.7.18 to 3.15.2:
  *   _PyRuntime              3.7 and later
- *   Py_RunMain              3.8 and later
+ *   PyCode_NewWithPosOnlyArgs  3.8 to 3.11; in a program that embeds Python too, unlike Py_RunMain
  *   PyFrame_GetCode         3.9 and later
  *   PyIter_Send             3.10 and later
  *   Py_Version              3.11 and later, and holds PY_VERSION_HEX
@@ -20,6 +20,9 @@
  *   interp_head             2.x and 3.6 and older; a local symbol
  *   _Py_AddToAllObjects     only with Py_TRACE_REFS: Objects/object.c (from 3.9 on a local symbol)
  *   pypy_execute_source     PyPy (doc.pypy.org, "Embedding PyPy")
+ *
+ * A file without section headers has its dynamic symbols still, and from 3.13 on the cookie
+ * (elf_bare.h). A program that shows neither, but has CPython in it, is known by a message.
  */
 #include "user/discover/elf.h"
 
@@ -27,11 +30,13 @@
 #include <errno.h>
 #include <gelf.h>
 #include <libelf.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "user/discover/elf_bare.h"
 #include "user/discover/head_code.h"
 #include "user/discover/pyversion.h"
 
@@ -39,6 +44,11 @@
 #define STRTAB_MAX_BYTES (32u << 20) /* of symbol names; a large C++ library has 20 MB */
 #define SYMTAB_MAX_BYTES (32u << 20) /* of symbols */
 #define RODATA_MAX_BYTES (32u << 20) /* searched for the version; CPython's is 2 to 5 MB */
+
+/* Python/pystate.c, PyThreadState_Clear: the same from 2.7 to 3.15. Not in one piece, or krait
+ * would find it in itself. */
+#define MESSAGE_HEAD "PyThreadState_Clear: warning: "
+#define MESSAGE_TAIL "thread still has a frame"
 
 #if defined(__x86_64__)
 #define HOST_MACHINE EM_X86_64
@@ -53,7 +63,7 @@ enum sym {
 	SYM_RUNTIME,
 	SYM_CODE_TYPE,
 	SYM_VERSION,
-	SYM_RUN_MAIN,
+	SYM_POS_ONLY,
 	SYM_GET_CODE,
 	SYM_ITER_SEND,
 	SYM_OLD_CURRENT,
@@ -71,7 +81,7 @@ static const char *const sym_names[SYM_CNT] = {
 	[SYM_RUNTIME] = "_PyRuntime",
 	[SYM_CODE_TYPE] = "PyCode_Type",
 	[SYM_VERSION] = "Py_Version",
-	[SYM_RUN_MAIN] = "Py_RunMain",
+	[SYM_POS_ONLY] = "PyCode_NewWithPosOnlyArgs",
 	[SYM_GET_CODE] = "PyFrame_GetCode",
 	[SYM_ITER_SEND] = "PyIter_Send",
 	[SYM_OLD_CURRENT] = "_PyThreadState_Current",
@@ -88,29 +98,36 @@ struct file {
 	int fd;
 	Elf *elf;
 	bool is_foreign; /* not this machine's processor or word size */
+	bool is_bare;	 /* no section headers that could be used */
 	Elf_Scn *dynsym, *symtab, *rodata;
 	uint64_t pyruntime_addr; /* of the section; 0: there is none */
+	uint64_t cookie_addr;	 /* of what begins with the cookie; 0: not looked for, or none */
 	uint64_t syms[SYM_CNT];	 /* st_value; 0: not defined */
 };
 
 /*
  * libelf allocates per section before it has seen one, and believes the extended count (section 0's
- * sh_size, gABI "e_shnum") as far as the file is long. No Python has 65,280 sections.
+ * sh_size, gABI "e_shnum") as far as the file is long. No Python has 65,280 sections; none at all
+ * is fine.
  */
 static bool has_sane_header(int fd)
 {
 	Elf64_Ehdr h;
+	uint64_t shoff;
 	uint16_t shnum;
 
 	if (pread(fd, &h, sizeof(h), 0) != sizeof(h) || memcmp(h.e_ident, ELFMAG, SELFMAG))
 		return false;
-	if (h.e_ident[EI_CLASS] == ELFCLASS64)
+	if (h.e_ident[EI_CLASS] == ELFCLASS64) {
 		shnum = h.e_shnum;
-	else if (h.e_ident[EI_CLASS] == ELFCLASS32)
+		shoff = h.e_shoff;
+	} else if (h.e_ident[EI_CLASS] == ELFCLASS32) {
 		shnum = ((const Elf32_Ehdr *)&h)->e_shnum;
-	else
+		shoff = ((const Elf32_Ehdr *)&h)->e_shoff;
+	} else {
 		return false;
-	return shnum != 0;
+	}
+	return shnum != 0 || shoff == 0;
 }
 
 static Elf_Data *section_data(Elf_Scn *scn, uint64_t max_bytes)
@@ -178,11 +195,35 @@ static bool has_any_name(const Elf_Data *names)
 	return false;
 }
 
+/* NULL for a name that does not start, or does not end, within the table. */
+static const char *name_at(const Elf_Data *names, uint64_t at)
+{
+	const char *start = (const char *)names->d_buf + at;
+
+	return at < names->d_size && memchr(start, 0, names->d_size - at) ? start : NULL;
+}
+
+static void take_symbols(struct file *f, Elf_Data *syms, const Elf_Data *names)
+{
+	GElf_Sym sym;
+
+	for (int i = 1; gelf_getsym(syms, i, &sym); i++) {
+		const char *name;
+		int which;
+
+		if (sym.st_shndx == SHN_UNDEF || !sym.st_value)
+			continue;
+		name = name_at(names, sym.st_name);
+		which = name ? sym_of_name(name) : -1;
+		if (which >= 0 && !f->syms[which])
+			f->syms[which] = sym.st_value;
+	}
+}
+
 static void read_symbols(struct file *f, Elf_Scn *scn)
 {
 	Elf_Data *syms, *names;
 	GElf_Shdr sh;
-	GElf_Sym sym;
 
 	if (!scn || !gelf_getshdr(scn, &sh))
 		return;
@@ -190,18 +231,19 @@ static void read_symbols(struct file *f, Elf_Scn *scn)
 	if (!names || !names->d_buf || (!f->pyruntime_addr && !has_any_name(names)))
 		return;
 	syms = section_data(scn, SYMTAB_MAX_BYTES);
-	for (int i = 1; syms && gelf_getsym(syms, i, &sym); i++) {
-		const char *name;
-		int which;
+	if (syms)
+		take_symbols(f, syms, names);
+}
 
-		if (sym.st_shndx == SHN_UNDEF || !sym.st_value)
-			continue;
-		/* NULL for a name that does not start, or does not end, within the section. */
-		name = elf_strptr(f->elf, sh.sh_link, sym.st_name);
-		which = name ? sym_of_name(name) : -1;
-		if (which >= 0 && !f->syms[which])
-			f->syms[which] = sym.st_value;
-	}
+static void read_bare(struct file *f)
+{
+	Elf_Data *syms, *names;
+
+	if (bare_symbols(f->elf, f->fd, SYMTAB_MAX_BYTES, STRTAB_MAX_BYTES, &syms, &names) &&
+	    has_any_name(names))
+		take_symbols(f, syms, names);
+	if (!f->syms[SYM_RUNTIME])
+		f->cookie_addr = bare_runtime(f->elf, f->fd);
 }
 
 static bool read_first_load(struct file *f, struct elf_info *out)
@@ -267,7 +309,7 @@ static int minor_by_symbols(const struct file *f)
 		return 10;
 	if (f->syms[SYM_GET_CODE])
 		return 9;
-	return f->syms[SYM_RUN_MAIN] ? 8 : 7;
+	return f->syms[SYM_POS_ONLY] ? 8 : 7;
 }
 
 /* The rest of the version is in a string of .rodata only ("3.10.13", PY_VERSION). */
@@ -279,27 +321,66 @@ static void read_version_string(const struct file *f, struct elf_info *out)
 		pyversion_find(data->d_buf, data->d_size, &out->major, &out->minor, &out->micro);
 }
 
-static void judge(const struct file *f, struct elf_info *out)
+static void judge_found(const struct file *f, struct elf_info *out)
+{
+	if (f->syms[SYM_RUNTIME]) {
+		out->found_by = ELF_BY_SYMBOL;
+		out->runtime_addr = f->syms[SYM_RUNTIME];
+	} else if (f->pyruntime_addr) {
+		out->found_by = ELF_BY_SECTION;
+		out->runtime_addr = f->pyruntime_addr;
+	} else {
+		out->found_by = ELF_BY_COOKIE;
+		out->runtime_addr = f->cookie_addr;
+	}
+	out->kind = ELF_RUNTIME;
+	out->code_type_addr = f->syms[SYM_CODE_TYPE];
+	out->version_addr = f->syms[SYM_VERSION];
+	out->major = 3;
+	out->minor = minor_by_symbols(f);
+}
+
+static void judge_old(const struct file *f, struct elf_info *out)
+{
+	out->kind = ELF_OLD_CPYTHON;
+	out->code_type_addr = f->syms[SYM_CODE_TYPE];
+	out->current_addr = f->syms[SYM_OLD_CURRENT];
+	out->interp_head_addr = find_interp_head(f);
+	if (!out->interp_head_addr)
+		out->interp_head_addr = f->syms[SYM_INTERP_HEAD];
+	out->major = f->syms[SYM_PY2_STRING] ? 2 : 3;
+	out->minor = minor_by_symbols(f);
+}
+
+/* CPython's code is in a program that does not show where: linked in, and stripped. */
+static bool has_message(const struct file *f)
+{
+	char text[64];
+	GElf_Shdr sh;
+	GElf_Phdr ph;
+	int len = snprintf(text, sizeof(text), "%s%s", MESSAGE_HEAD, MESSAGE_TAIL);
+
+	if (!f->is_bare)
+		return f->rodata && gelf_getshdr(f->rodata, &sh) && sh.sh_type == SHT_PROGBITS &&
+		       bare_find(f->fd, sh.sh_offset, sh.sh_size, text, len) >= 0;
+	for (size_t i = 0; bare_next_load(f->elf, &i, false, &ph);) {
+		if (bare_find(f->fd, ph.p_offset, ph.p_filesz, text, len) >= 0)
+			return true;
+	}
+	return false;
+}
+
+static void judge(const struct file *f, bool is_program, struct elf_info *out)
 {
 	if (f->syms[SYM_PYPY]) {
 		out->kind = ELF_PYPY;
-	} else if (f->syms[SYM_RUNTIME] || f->pyruntime_addr) {
-		out->kind = ELF_RUNTIME;
-		out->is_by_section = !f->syms[SYM_RUNTIME];
-		out->runtime_addr = out->is_by_section ? f->pyruntime_addr : f->syms[SYM_RUNTIME];
-		out->code_type_addr = f->syms[SYM_CODE_TYPE];
-		out->version_addr = f->syms[SYM_VERSION];
-		out->major = 3;
-		out->minor = minor_by_symbols(f);
+	} else if (f->syms[SYM_RUNTIME] || f->pyruntime_addr || f->cookie_addr) {
+		judge_found(f, out);
 	} else if (f->syms[SYM_OLD_CURRENT]) {
-		out->kind = ELF_OLD_CPYTHON;
-		out->code_type_addr = f->syms[SYM_CODE_TYPE];
-		out->current_addr = f->syms[SYM_OLD_CURRENT];
-		out->interp_head_addr = find_interp_head(f);
-		if (!out->interp_head_addr)
-			out->interp_head_addr = f->syms[SYM_INTERP_HEAD];
-		out->major = f->syms[SYM_PY2_STRING] ? 2 : 3;
-		out->minor = minor_by_symbols(f);
+		judge_old(f, out);
+	} else if ((is_program || f->is_bare) && has_message(f)) {
+		out->kind = ELF_HIDDEN_CPYTHON;
+		return;
 	} else {
 		return;
 	}
@@ -317,14 +398,17 @@ static void read_file(struct file *f, bool want_symtab, struct elf_info *out)
 	if (elf_kind(f->elf) != ELF_K_ELF || !gelf_getehdr(f->elf, &eh))
 		return;
 	f->is_foreign = eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_machine != HOST_MACHINE;
-	if (!find_sections(f) || !read_first_load(f, out))
+	f->is_bare = !find_sections(f);
+	if (!read_first_load(f, out))
 		return;
+	if (f->is_bare && !f->is_foreign)
+		read_bare(f);
 	read_symbols(f, f->dynsym);
 	/* .symtab is large; only a file that is a Python or may hide one there is worth it. */
 	if (!f->syms[SYM_RUNTIME] && !find_interp_head(f) &&
 	    (want_symtab || f->pyruntime_addr || f->syms[SYM_OLD_CURRENT]))
 		read_symbols(f, f->symtab);
-	judge(f, out);
+	judge(f, want_symtab, out);
 }
 
 int elf_read(int fd, bool want_symtab, struct elf_info *out)

@@ -3,7 +3,8 @@
  * What one ELF file says about being a Python: symbols, section, version. Files are hostile input.
  *
  * A runtime is recognised by its symbols and by the .PyRuntime section (CPython 3.10 and later),
- * never by the file's name. Results, negative ones too, are cached by (device, inode, mtime, size).
+ * never by the file's name. Results, negative ones too, are cached by (device, inode, change time,
+ * size).
  */
 #ifndef KRAIT_DISCOVER_ELF_H
 #define KRAIT_DISCOVER_ELF_H
@@ -17,12 +18,20 @@ enum elf_kind {
 	ELF_RUNTIME,	 /* holds _PyRuntime: CPython 3.7 and later */
 	ELF_OLD_CPYTHON, /* 2.x, or 3.6 and older: it has no _PyRuntime */
 	ELF_PYPY,
-	ELF_FOREIGN, /* a Python for another processor or word size */
+	ELF_FOREIGN,	    /* a Python for another processor or word size */
+	ELF_HIDDEN_CPYTHON, /* a CPython, but nothing tells where its runtime is */
+};
+
+/* What told where _PyRuntime is. */
+enum elf_found_by {
+	ELF_BY_SYMBOL,
+	ELF_BY_SECTION, /* .PyRuntime, 3.10 and later */
+	ELF_BY_COOKIE,	/* what it begins with, 3.13 and later */
 };
 
 struct elf_info {
 	enum elf_kind kind;
-	bool is_by_section;  /* found by .PyRuntime, there was no symbol */
+	enum elf_found_by found_by;
 	bool has_trace_refs; /* built with Py_TRACE_REFS, which debug builds up to 3.7 are */
 	int major, minor;    /* as far as symbols and strings tell; -1: not known */
 	int micro;	     /* -1: not known */
@@ -39,8 +48,8 @@ struct elf_info {
 
 /*
  * Reads the file behind fd (not closed). want_symtab: also look at .symtab where .dynsym does not
- * tell (the main executable). 0 with *out filled, ELF_NO_PYTHON for anything that is no readable
- * ELF file; -errno for trouble of our own.
+ * tell, and for CPython's messages where no symbol does (the main executable). 0 with *out filled,
+ * ELF_NO_PYTHON for anything that is no readable ELF file; -errno for trouble of our own.
  */
 int elf_read(int fd, bool want_symtab, struct elf_info *out);
 

@@ -60,34 +60,56 @@ static const char *tail_start(const char *str, const char *nul)
 	return at;
 }
 
-static bool find(const char *data, size_t len, bool want_tail, int *major, int *minor, int *micro)
+struct version {
+	int major, minor, micro;
+};
+
+/* Other libraries that are linked in have versions too; few are in this range. */
+static bool is_candidate(const struct version *want, const struct version *got)
 {
-	const char *end = data + len, *at = data, *nul;
+	return (got->major == 2 || got->major == 3) && got->minor < 30 &&
+	       is_wanted(want->major, got->major) && is_wanted(want->minor, got->minor);
+}
 
-	for (; at < end && (nul = memchr(at, 0, end - at)); at = nul + 1) {
-		const char *from = want_tail ? tail_start(at, nul) : at;
-		int a, b, c;
-
-		if (nul - from < 5 || nul - from > VERSION_MAX_CHARS ||
-		    !parse_version(from, &a, &b, &c))
-			continue;
-		/* Other libraries that are linked in have versions too; few are in this range. */
-		if ((a != 2 && a != 3) || b >= 30 || !is_wanted(*major, a) || !is_wanted(*minor, b))
-			continue;
-		*major = a;
-		*minor = b;
-		*micro = c;
-		return true;
-	}
-	return false;
+/* Where two strings differ, neither is believed. */
+static void take_common(struct version *all, const struct version *one)
+{
+	if (all->micro != one->micro)
+		all->micro = -1;
+	if (all->minor != one->minor)
+		all->minor = all->micro = -1;
+	if (all->major != one->major)
+		all->major = all->minor = all->micro = -1;
 }
 
 bool pyversion_find(const char *data, size_t len, int *major, int *minor, int *micro)
 {
-	/* The linker lets a string be the tail of another one (-O2, SHF_MERGE), so an interpreter
-	 * whose prefix is ".../versions/3.10.13" has its version there only. */
-	return find(data, len, false, major, minor, micro) ||
-	       find(data, len, true, major, minor, micro);
+	const struct version want = {.major = *major, .minor = *minor};
+	struct version all = {}, one;
+	const char *end = data + len, *at = data, *nul;
+	bool is_found = false;
+
+	for (; at < end && (nul = memchr(at, 0, end - at)); at = nul + 1) {
+		/* The linker lets a string be the tail of another one (-O2, SHF_MERGE), so an
+		 * interpreter whose prefix is ".../versions/3.10.13" has its version there only. */
+		const char *from = tail_start(at, nul);
+
+		if (nul - from < 5 || nul - from > VERSION_MAX_CHARS ||
+		    !parse_version(from, &one.major, &one.minor, &one.micro) ||
+		    !is_candidate(&want, &one))
+			continue;
+		if (is_found)
+			take_common(&all, &one);
+		else
+			all = one;
+		is_found = true;
+	}
+	if (!is_found)
+		return false;
+	*major = all.major;
+	*minor = all.minor;
+	*micro = all.micro;
+	return true;
 }
 
 uint32_t pyversion_hex(int major, int minor, int micro)

@@ -8,9 +8,10 @@
 #include <stdint.h>
 
 /*
- * Looks for a string that is a version and nothing else, "3.10.13" or "3.13.0rc2+" between NULs
- * (PY_VERSION, Include/patchlevel.h); else for one at the end of a string. *major and *minor say
- * what is wanted, -1 for any; on success all three are set and true is returned.
+ * Looks for a string that ends with a version: "3.10.13" or "3.13.0rc2+" (PY_VERSION,
+ * Include/patchlevel.h). *major and *minor say what is wanted, -1 for any; true when there is one,
+ * and all three are set. Where several differ, as when other libraries are linked in, what they
+ * differ in is -1.
  */
 bool pyversion_find(const char *data, size_t len, int *major, int *minor, int *micro);
 
