@@ -48,6 +48,8 @@ test   command:debootstrap                 debootstrap           debootstrap    
 test   file:/usr/share/keyrings/debian-archive-keyring.gpg  debian-archive-keyring  -  debian-archive-keyring  -
 more   command:python3-dbg                 python3-dbg           -                      -           -
 more   command:musl-gcc                    musl-tools            -                      -           -
+more   command:uwsgi                       uwsgi-core            -                      -           -
+more   file:/usr/lib/uwsgi/plugins/python3_plugin.so  uwsgi-plugin-python3  -  -  -
 EOF
 }
 
