@@ -98,6 +98,11 @@ class Python:
         """Whether it is free-threaded."""
         return self.source == "nogil"
 
+    @property
+    def has_ctypes(self):
+        """Those built against musl have no libffi."""
+        return self.source not in muslpython.PROGRAMS.values()
+
     def folder(self):
         """(inside, outside): a folder of this run that the interpreter can see, by both its names. It
         is removed when the tests end."""

@@ -17,14 +17,14 @@ import time
 import pytest
 
 import kraitrun
-from targets import SUPPORTED
+from targets import EACH, SUPPORTED
 
 BPFTOOL = shutil.which("bpftool") or shutil.which("bpftool", path="/usr/sbin:/usr/local/sbin")
 # The kernel frees a program some time after its last descriptor is closed.
 FREE_S = 10
 
 
-@pytest.fixture(scope="session", params=SUPPORTED, ids=lambda py: py.name)
+@pytest.fixture(scope="session", params=EACH, ids=lambda py: py.name)
 def py(request):
     """Each CPython that krait supports, one after the other."""
     return request.param

@@ -17,19 +17,33 @@ import pythons
 
 EVERY = pythons.find()
 SUPPORTED = [py for py in EVERY if py.minor in pythons.WANTED]
+# For the tests that go through all of krait: not every build of every version, or they would take an
+# hour. (krait ps and the accuracy suite look at all of them.)
+EACH = [py for py in SUPPORTED if py.source not in ("sid-dbg", "musl-static")]
 WORKLOADS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workloads")
 STOP_S = 20
 # Workloads that not every version can run, and the first that can.
 LEAST = {"coros": (3, 5), "pools": (3, 4), "awaits": (3, 6), "subs": (3, 8)}
+# And those that take a module that not every build has.
+WITH_CTYPES = ["cthreads"]
+
+
+def why_not_run(py, name):
+    if py.minor < LEAST.get(name, (2, 7)):
+        return "%s.py needs Python %d.%d" % ((name,) + LEAST[name])
+    if name in WITH_CTYPES and not py.has_ctypes:
+        return "%s.py needs ctypes" % name
+    return None
 
 
 def can_run(py, name):
-    return py.minor >= LEAST.get(name, (2, 7))
+    return why_not_run(py, name) is None
 
 
 def skip_unless_run(py, name):
-    if not can_run(py, name):
-        pytest.skip("%s.py needs Python %d.%d" % ((name,) + LEAST[name]))
+    reason = why_not_run(py, name)
+    if reason:
+        pytest.skip(reason)
 
 
 def script(py, name):
