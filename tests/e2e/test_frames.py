@@ -16,14 +16,15 @@ import targets
 from chains import Chains, assert_possible, assert_whole, brief
 from folded import Frame
 
-# Some 3,000 samples of each workload, so 100 or more for each of its places.
+# Some 2,400 samples of each workload, so 100 for each of its places.
 FREQ_HZ = 3999
-CPU_S = 0.8
+CPU_S = 0.6
 WORKLOADS = ["shapes", "wide", "awaits"]
 DEPTHS = (300, 900, 5000)
 # Up to 3.10 a tick on 5,000 frames takes half a millisecond: at a higher rate the target would get
-# nowhere. Some 100 samples for each of the depths.
+# nowhere. Some 70 samples for each of the depths.
 DEPTHS_HZ = 499
+DEPTHS_CPU_S = 0.4
 
 STRING = "<string>"
 CONTEXTLIB = Frame(None, "/contextlib.py", None)
@@ -133,11 +134,11 @@ class Recorded:
         return folded.of_pid(self.stacks, self.workloads[name].pid)
 
 
-def record(pids, freq_hz, max_depth, output):
-    """Until each of the processes has used CPU_S."""
+def record(pids, freq_hz, max_depth, output, cpu_s):
+    """Until each of the processes has used so much CPU time."""
     args = ("-p", ",".join(map(str, pids)), "-F", freq_hz, "--max-depth", max_depth)
     with kraitrun.start_record(*args, "--full-path", "-o", output) as krait:
-        targets.wait_cpu(pids, CPU_S)
+        targets.wait_cpu(pids, cpu_s)
         return krait.stop()
 
 
@@ -149,7 +150,7 @@ def recorded(py, tmp_path_factory):
         for name in filter(lambda name: targets.can_run(py, name), WORKLOADS):
             recorded.workloads[name] = started.enter_context(targets.Workload(py, name))
         pids = [workload.pid for workload in recorded.workloads.values()]
-        run = record(pids, FREQ_HZ, 1024, output)
+        run = record(pids, FREQ_HZ, 1024, output, CPU_S)
         for workload in recorded.workloads.values():
             workload.stop()
     recorded.stacks = folded.read(output)
@@ -208,7 +209,7 @@ def dive(py, max_depth, tmp_path):
     """(the workload, the run, its stacks)"""
     output = tmp_path / "run.folded"
     with targets.Workload(py, "depths") as workload:
-        run = record([workload.pid], DEPTHS_HZ, max_depth, output)
+        run = record([workload.pid], DEPTHS_HZ, max_depth, output, DEPTHS_CPU_S)
         workload.stop()
     return workload, run, folded.read(output)
 
