@@ -402,9 +402,16 @@ static __always_inline enum krait_loss walk_stack(struct scratch *s, bool is_kep
 	}
 	walk_from(s, s->frame, 0);
 	if (walk_was_stale(w)) {
-		/* The call has not begun: what called it is what runs. */
+		/*
+		 * The call has not begun: what called it is what runs. Where nothing did, this may
+		 * also be the moment in which 3.12 suspends a generator, whose frame has lost its
+		 * way to the callers already (Python/bytecodes.c, YIELD_VALUE): that is no idle
+		 * thread, but a sample that can't be had.
+		 */
 		w->entry = ENTRY_PROVEN;
 		walk_from(s, w->entry_from, 0);
+		if (!w->cnt)
+			return KRAIT_LOSS_THREAD_UNREADABLE;
 	} else if (w->entry == ENTRY_UNPROVEN && w->fault) {
 		/* Stale, or not resident; a marker stands for the frames of this call then. */
 		w->entry = ENTRY_PROVEN;
