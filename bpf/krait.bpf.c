@@ -37,7 +37,9 @@ volatile __u32 epoch = 1;
 /* Frames of a stack at most. A variable beside the epoch, not a constant: the constants lie on a
  * page that a tick would have to touch for nothing else. */
 __u32 max_depth = KRAIT_MAX_DEPTH_DEFAULT;
-#define EPOCH_NS 1000000000ULL
+/* A process that has been looked at in vain for half a second is asked about again up to an epoch
+ * late: what a CPU remembers of it lasts so long. */
+#define REMEMBER_MIN_MS 512
 
 /* ---- Maps ---- */
 
@@ -397,6 +399,9 @@ static __always_inline enum krait_loss target_tick(struct scratch *s, struct rec
 						   struct task_struct *task)
 {
 	s->proc = r->proc;
+	s->pid = task->tgid;
+	s->tid = task->pid;
+	s->epoch = r->epoch;
 	s->now_ns = bpf_ktime_get_ns();
 	s->key = thread_key_of(task);
 	s->needs_own = r->needs_own;
@@ -429,21 +434,33 @@ KRAIT_GLOBAL int tick_learn(void)
 	r = recent_of(s);
 	__builtin_memset(r, 0, sizeof(*r));
 	r->tid = s->tid;
+	r->mm = s->mm;
 	r->generation = generation; /* before the verdict is looked up */
-	p = s->mm ? proc_of_tick(s->pid, s->mm) : NULL;
-	r->proc.state = KRAIT_PROC_IGNORED;
+	r->state = KRAIT_PROC_IGNORED;
 	r->epoch = s->epoch;
-	if (p) {
-		if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_IGNORED)
-			proc_ask(p, s->pid, now_ns);
-		r->proc = *p;
-		r->needs_own = needs_own_state(s, p);
-		if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_STARTING ||
-		    (p->state == KRAIT_PROC_IGNORED && p->look_at_ns < now_ns + EPOCH_NS))
-			r->epoch = 0;
-	}
-	r->proc.mm = s->mm;
+	p = s->mm ? proc_of_tick(s->pid, s->mm) : NULL;
+	if (!p)
+		return 0;
+	if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_IGNORED)
+		proc_ask(p, s->pid, now_ns);
+	r->proc = *p;
+	r->state = p->state;
+	r->needs_own = needs_own_state(s, p);
+	if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_STARTING ||
+	    (p->state == KRAIT_PROC_IGNORED && p->look_again_ms < REMEMBER_MIN_MS))
+		r->epoch = 0;
 	return 0;
+}
+
+/* A tick on a Python. */
+static __always_inline enum krait_loss python_tick(struct scratch *s, struct recent *r,
+						   struct task_struct *task)
+{
+	if (r->state == KRAIT_PROC_STARTING)
+		return KRAIT_LOSS_STARTING;
+	if (r->state == KRAIT_PROC_UNSUPPORTED)
+		return KRAIT_LOSS_UNSUPPORTED;
+	return target_tick(s, r, task);
 }
 
 SEC("perf_event")
@@ -451,36 +468,28 @@ int krait_tick(struct bpf_perf_event_data *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct scratch *s = scratch_get();
+	__u32 tid = task->pid, now_epoch = epoch;
+	__u64 mm = (__u64)task->mm;
 	enum krait_loss loss;
 	struct recent *r;
 
 	if (!s)
 		return 0;
-	s->mm = (__u64)task->mm;
-	s->pid = task->tgid;
-	s->tid = task->pid;
-	s->epoch = epoch;
-	r = recent_of(s);
-	if (r->tid != s->tid || r->proc.mm != s->mm || r->epoch != s->epoch ||
-	    r->generation != generation)
+	r = &s->recents[tid & (RECENT_CNT - 1)];
+	if (r->tid != tid || r->mm != mm || r->epoch != now_epoch || r->generation != generation) {
+		s->mm = mm;
+		s->pid = task->tgid;
+		s->tid = tid;
+		s->epoch = now_epoch;
 		tick_learn();
-	switch (r->proc.state) {
-	case KRAIT_PROC_UNKNOWN:
-		platform_count(KRAIT_CNT_UNJUDGED_TICKS, 1);
-		return 0;
-	case KRAIT_PROC_IGNORED:
-		platform_count(KRAIT_CNT_OTHER_TICKS, 1);
-		return 0;
-	case KRAIT_PROC_STARTING:
-		loss = KRAIT_LOSS_STARTING;
-		break;
-	case KRAIT_PROC_UNSUPPORTED:
-		loss = KRAIT_LOSS_UNSUPPORTED;
-		break;
-	default:
-		loss = target_tick(s, r, task);
 	}
-	platform_count(KRAIT_CNT_TARGET_TICKS, 1);
+	if (r->state == KRAIT_PROC_IGNORED || r->state == KRAIT_PROC_UNKNOWN) {
+		s->counters[r->state == KRAIT_PROC_UNKNOWN ? KRAIT_CNT_UNJUDGED_TICKS
+							   : KRAIT_CNT_OTHER_TICKS]++;
+		return 0;
+	}
+	s->counters[KRAIT_CNT_TARGET_TICKS]++;
+	loss = python_tick(s, r, task);
 	if (loss)
 		platform_count(loss, 1);
 	return 0;

@@ -14,8 +14,8 @@
 			   DATA_STACK_CHUNK_SIZE */
 #define FRAME_BYTES 256 /* of one frame's header at most; the largest is 96 (3.14t) */
 #define TSTATE_BYTES                                                                               \
-	1024 /* of a thread state at most, up to the last field of use; the largest is 304 (3.11)  \
-	      */
+	512 /* of a thread state at most, up to the last field of use; the largest is 304 (3.11)   \
+	     */
 #define CODE_HEAD_BYTES 512 /* of a code object at most; the largest is 232 (3.14t) */
 
 /* Where the one frame lies that was read by itself, behind the window. */
@@ -94,15 +94,22 @@ struct recent {
 	__u32 tid;
 	__u32 generation;
 	__u32 epoch; /* 0: nothing */
-	__u16 needs_own;
-	__u16 is_named; /* user space has been told the thread's name in this epoch */
+	__u16 state; /* of proc, on the same cache line */
+	__u8 needs_own;
+	__u8 is_named; /* user space has been told the thread's name in this epoch */
+	__u64 mm;      /* whose this is about */
 	__u64 tstate;
-	__u64 newest_until_ns;	/* as in struct thread_memo */
-	struct krait_proc proc; /* proc.mm is whose this is about */
+	__u64 newest_until_ns; /* as in struct thread_memo */
+	struct krait_proc proc;
+	__u64 pad[3]; /* to whole cache lines */
 };
+
+_Static_assert(sizeof(struct recent) == 128, "state: recent");
 
 /* Threads that a CPU remembers so, by the low bits of their ids. */
 #define RECENT_CNT 16
+/* Of the counters' place: whole cache lines. */
+#define COUNTERS_MAX 32
 #define PAGE_BYTES 4096
 
 /*
@@ -113,7 +120,8 @@ struct recent {
 struct scratch {
 	union {
 		struct {
-			__u64 counters[KRAIT_CNT_CNT]; /* first: user space reads them in place */
+			__u64 counters[COUNTERS_MAX]; /* first: user space reads them in place */
+			struct recent recents[RECENT_CNT];
 			__u32 pid, tid;
 			__u64 mm;
 			__u32 epoch;
@@ -142,7 +150,6 @@ struct scratch {
 			struct frame_view view;
 			struct walk walk;
 			__u8 ts[TSTATE_BYTES + 8];
-			struct recent recents[RECENT_CNT];
 			__u8 code[CODE_HEAD_BYTES + 8];
 		};
 		__u8 hot_page[PAGE_BYTES];
@@ -152,6 +159,7 @@ struct scratch {
 	__u8 pad[-(WINDOW_BYTES + 2 * FRAME_BYTES + sizeof(struct code_build)) % PAGE_BYTES];
 };
 
+_Static_assert(KRAIT_CNT_CNT <= COUNTERS_MAX, "state: counters");
 _Static_assert(sizeof(struct scratch) % PAGE_BYTES == 0, "state: scratch");
 _Static_assert(__builtin_offsetof(struct scratch, window) == PAGE_BYTES, "state: hot page");
 
