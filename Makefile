@@ -98,7 +98,7 @@ endif
 
 .PHONY: all clean install uninstall help lint deps deps-test profile bench
 .PHONY: test test-unit test-host test-oracle test-golden test-layouts test-e2e tests-build
-.PHONY: test-accuracy test-accuracy-short
+.PHONY: test-accuracy test-accuracy-short layouts
 
 all: $(if $(MAIN_OBJ),$(KRAIT)) $(LIB)
 
@@ -171,6 +171,7 @@ test-host: $(HOST_TESTS)
 test-oracle: $(ORACLE)
 	@$(SUITE) oracle oracle $^
 
+layouts: test-layouts
 test-layouts:
 	@$(SUITE) script layouts $(wildcard tests/layouts/check.py)
 
@@ -235,6 +236,7 @@ help:
 	@echo 'make test-unit  one suite: test-unit test-host test-oracle test-golden test-layouts test-e2e'
 	@echo 'make test-accuracy  how right krait is: a table of errors, a row per CPython'
 	@echo 'make lint       formatting, function lengths, include directions'
+	@echo 'make layouts    the tables of offsets against the headers of the CPythons at hand'
 	@echo 'make bench      what a sample costs'
 	@echo 'make deps       install what the build needs; deps-test: and the tests'
 	@echo 'make install    into DESTDIR/PREFIX/bin (PREFIX=$(PREFIX)); make uninstall'

@@ -32,11 +32,12 @@
 #define KRAIT_NAME_BYTES 1024 /* of a name or qualified name; longer ones are cut and say so */
 #define KRAIT_FILE_BYTES 4096 /* of a file name: PATH_MAX */
 #define KRAIT_LINES_CHUNK_BYTES                                                                    \
-	16384		      /* of a line table per CODE record; longer tables take several */
-#define KRAIT_LINES_CHUNKS 32 /* 512 KB; the standard library's largest table is 37 KB */
-#define KRAIT_COMM_BYTES 16   /* TASK_COMM_LEN, include/linux/sched.h */
-#define KRAIT_LAYOUTS 64      /* distinct interpreter layouts alive at once */
-#define KRAIT_NO_OFF 0xffff   /* an offset that this version does not have */
+	16384			/* of a line table per CODE record; longer tables take several */
+#define KRAIT_LINES_CHUNKS 32	/* 512 KB; the standard library's largest table is 37 KB */
+#define KRAIT_COMM_BYTES 16	/* TASK_COMM_LEN, include/linux/sched.h */
+#define KRAIT_LAYOUTS 64	/* distinct interpreter layouts alive at once */
+#define KRAIT_INTERP_BYTES 1024 /* of an interpreter that are read at once, at most */
+#define KRAIT_NO_OFF 0xffff	/* an offset that this version does not have */
 #define KRAIT_STR_BYTES                                                                            \
 	0xff /* names are byte strings (2.7), whose text starts at str_ascii_bytes */
 
@@ -239,6 +240,10 @@ struct krait_layout {
 	 * there; KRAIT_NO_OFF where krait_proc.current_addr tells. */
 	__u16 interp_gil_off;
 	__u16 gil_holder_off;
+	/* Where both the head of the thread list and collecting lie in the interpreter, near each
+	 * other: they are read together. 0 bytes: they are not near. */
+	__u16 interp_first_off;
+	__u16 interp_read_bytes;
 	__u16 ts_read_bytes; /* reading so much of a PyThreadState takes in every ts_ field */
 	__u16 ts_prev_off; /* or KRAIT_NO_OFF (2.7), and then a state is searched for at every tick
 			    */
@@ -322,7 +327,7 @@ _Static_assert(sizeof(struct krait_code_rec) == 72, "abi: code");
 _Static_assert(sizeof(struct krait_frame) == 16, "abi: frame");
 _Static_assert(sizeof(struct krait_stack_rec) == 32, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
-_Static_assert(sizeof(struct krait_layout) == 88, "abi: layout");
+_Static_assert(sizeof(struct krait_layout) == 92, "abi: layout");
 _Static_assert(sizeof(struct krait_proc) == 64, "abi: proc");
 
 #endif /* KRAIT_ABI_H */

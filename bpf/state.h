@@ -128,7 +128,9 @@ struct scratch {
 			/* This stack holds a frame with a fault, or a code object that is not
 			 * trusted yet: look again at the next tick. */
 			__u32 is_unsettled;
-			__u64 now_ns; /* of this tick */
+			__u64 now_ns;	  /* of this tick */
+			__u32 collecting; /* gc.collecting of the interpreter, if it was read */
+			__u32 is_collecting_known;
 			__u64 stack_key;
 			__u64 stack_id;
 			__u64 interp_id;  /* of the stack being learnt */

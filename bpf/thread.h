@@ -47,6 +47,7 @@ static __always_inline bool ts_read(struct scratch *s, __u64 tstate)
 {
 	__u32 n = s->layout.ts_read_bytes;
 
+	s->is_collecting_known = 0; /* that of another state's interpreter */
 	if (n > TSTATE_BYTES)
 		n = TSTATE_BYTES;
 	keep_bounds(n);
@@ -61,15 +62,41 @@ static __always_inline bool ts_matches(const struct scratch *s)
 	return ts_word(s, s->layout.ts_native_id_off) == s->key.native_id;
 }
 
+/*
+ * What the interpreter says of the head of its list, *head, and of its collector, s->collecting, in
+ * one read. It goes to where the window of frames will be: memory that this tick needs anyway.
+ */
+static __always_inline bool interp_read(struct scratch *s, __u64 *head)
+{
+	const struct krait_layout *l = &s->layout;
+	__u32 n = l->interp_read_bytes;
+
+	if (n > KRAIT_INTERP_BYTES)
+		n = KRAIT_INTERP_BYTES;
+	keep_bounds(n);
+	if (platform_read_user(s->window, n, ts_word(s, l->ts_interp_off) + l->interp_first_off) !=
+	    0)
+		return false;
+	*head = word_at(s->window +
+			((l->interp_threads_off - l->interp_first_off) & (KRAIT_INTERP_BYTES - 1)));
+	s->collecting =
+		(__u32)word_at(s->window + ((l->interp_collecting_off - l->interp_first_off) &
+					    (KRAIT_INTERP_BYTES - 1)));
+	s->is_collecting_known = 1;
+	return true;
+}
+
 /* Whether the thread state in s->ts, at address tstate, is known to be in its interpreter's list.
  */
-static __always_inline bool ts_is_listed(const struct scratch *s, __u64 tstate)
+static __always_inline bool ts_is_listed(struct scratch *s, __u64 tstate)
 {
 	__u64 prev, link, back = 0;
 
 	if (s->layout.ts_prev_off == KRAIT_NO_OFF)
 		return false;
 	prev = ts_word(s, s->layout.ts_prev_off);
+	if (!prev && s->layout.interp_read_bytes)
+		return interp_read(s, &back) && back == tstate;
 	link = prev ? prev + s->layout.ts_next_off
 		    : ts_word(s, s->layout.ts_interp_off) + s->layout.interp_threads_off;
 	return platform_read_user(&back, sizeof(back), link) == 0 && back == tstate;
@@ -155,12 +182,15 @@ KRAIT_GLOBAL int holds_gil(void)
 static __always_inline bool thread_collects(struct scratch *s)
 {
 	__u64 addr = s->proc.collecting_addr;
-	__u32 collecting = 0;
 
 	if (s->layout.interp_collecting_off != KRAIT_NO_OFF)
 		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_collecting_off;
-	return addr && platform_read_user(&collecting, sizeof(collecting), addr) == 0 &&
-	       collecting && holds_gil();
+	else
+		s->is_collecting_known = 0;
+	if (!s->is_collecting_known &&
+	    (!addr || platform_read_user(&s->collecting, sizeof(s->collecting), addr) != 0))
+		return false;
+	return s->collecting && holds_gil();
 }
 
 /* Puts the search at the head of the interpreter's list, which may be empty. */

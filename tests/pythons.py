@@ -99,8 +99,8 @@ class Python:
         return self.source == "nogil"
 
     @property
-    def has_ctypes(self):
-        """Those built against musl have no libffi."""
+    def has_libraries(self):
+        """Those built against musl have no module that needs another library: ctypes, zlib, sqlite3."""
         return self.source not in muslpython.PROGRAMS.values()
 
     def folder(self):

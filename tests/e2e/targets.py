@@ -26,13 +26,16 @@ STOP_S = 20
 LEAST = {"coros": (3, 5), "pools": (3, 4), "awaits": (3, 6), "subs": (3, 8)}
 # And those that take a module that not every build has.
 WITH_CTYPES = ["cthreads"]
+WITH_SQLITE = ["nogil"]
 
 
 def why_not_run(py, name):
     if py.minor < LEAST.get(name, (2, 7)):
         return "%s.py needs Python %d.%d" % ((name,) + LEAST[name])
-    if name in WITH_CTYPES and not py.has_ctypes:
+    if name in WITH_CTYPES and not py.has_libraries:
         return "%s.py needs ctypes" % name
+    if name in WITH_SQLITE and not py.has_libraries:
+        return "%s.py needs sqlite3 and zlib" % name
     return None
 
 

@@ -31,7 +31,7 @@ SUITES = ["lint", "unit", "host", "layouts", "golden", "oracle", "accuracy", "e2
 TARGETS = {"lint": "lint", "accuracy": "test-accuracy-short"}  # others: test-SUITE
 NEED_ROOT = ["accuracy", "e2e"]
 # A hung program must not hang the whole run.
-TIMEOUT_S = {"cmocka": 300, "script": 300, "oracle": 300, "pytest": 660, "table": 1800}
+TIMEOUT_S = {"cmocka": 300, "script": 300, "oracle": 300, "pytest": 1200, "table": 1800}
 
 
 class Tally:

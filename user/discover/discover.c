@@ -241,6 +241,7 @@ static void judge_layout(const struct look *l, const struct found *f,
 	}
 	out->interp_head_addr = args.interp_head_addr;
 	out->layout = layout->walk;
+	layout_set_interp_span(&out->layout);
 }
 
 static void judge_runtime_as(const struct look *l, const struct found *f,

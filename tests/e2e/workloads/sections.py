@@ -7,7 +7,11 @@ end.
 """
 import os
 import random
-import zlib
+
+try:
+    from zlib import compress
+except ImportError:  # a CPython built without zlib
+    from hashlib import blake2b as compress
 
 from harness import commands, finish, ready, running, say, thread_seconds
 
@@ -56,7 +60,7 @@ def in_callback(end):
 
 def in_released(end):
     while thread_seconds() < end:
-        zlib.compress(DATA, 1)
+        compress(DATA)
 
 
 def in_kernel(end):
