@@ -16,9 +16,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -133,7 +137,6 @@ static void test_outfile_replaces_whole(void **state)
 	fputs("new", outfile_stream(of));
 	fflush(outfile_stream(of));
 	assert_file("x", "old");
-	assert_int_equal(count_files(), 2);
 	assert_int_equal(outfile_commit(of), 0);
 	assert_file("x", "new");
 	assert_int_equal(count_files(), 1);
@@ -492,6 +495,102 @@ static int open_others_in_sticky(void)
 	return outfile_check("sticky/theirs");
 }
 
+/* Where the file system has no O_TMPFILE (NFS, FAT), open with it fails; and here. */
+static int refuse_tmpfile(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 3),
+		/* The lower half of the flags; the upper one lies behind it or before. */
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, args[2]) +
+				 (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0)),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_TMPFILE & ~O_DIRECTORY, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {.len = COUNT(code), .filter = code};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+		return -errno;
+	return open(".", O_TMPFILE | O_WRONLY, 0600) < 0 && errno == EOPNOTSUPP ? 0 : -EINVAL;
+}
+
+static int replace_without_tmpfile(void)
+{
+	struct outfile *of;
+
+	if (refuse_tmpfile())
+		return -99;
+	of = outfile_check("x") ? NULL : outfile_open("x");
+	if (!of)
+		return -98;
+	fputs("new", outfile_stream(of));
+	fflush(outfile_stream(of));
+	/* Here it has a name. */
+	if (count_files() != 2)
+		return -97;
+	return outfile_commit(of);
+}
+
+static void test_outfile_without_tmpfile(void **state)
+{
+	int status;
+
+	(void)state;
+	put_file("x", "old");
+	status = in_child(replace_without_tmpfile);
+	if (status == 99) {
+		print_message("can't install a seccomp filter here\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+	assert_file("x", "new");
+	assert_int_equal(count_files(), 1);
+}
+
+/* The second Ctrl-C, or kill -9: in the middle of the writing the process is gone. */
+static void test_outfile_killed(void **state)
+{
+	int status, fd = open(".", O_TMPFILE | O_WRONLY, 0600);
+	struct outfile *of;
+	pid_t pid;
+
+	(void)state;
+	if (fd < 0) {
+		print_message("this file system has no O_TMPFILE\n");
+		skip();
+	}
+	close(fd);
+	put_file("x", "old");
+	pid = fork();
+	if (!pid) {
+		of = outfile_open("x");
+		fputs("new", outfile_stream(of));
+		fflush(outfile_stream(of));
+		kill(getpid(), SIGKILL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_file("x", "old");
+	assert_int_equal(count_files(), 1);
+}
+
+/* A file of that name that was made meanwhile is an older one. */
+static void test_outfile_goal_appears(void **state)
+{
+	struct outfile *of = outfile_open("x");
+
+	(void)state;
+	assert_non_null(of);
+	fputs("mine", outfile_stream(of));
+	put_file("x", "somebody's");
+	assert_int_equal(outfile_commit(of), 0);
+	assert_file("x", "mine");
+	assert_int_equal(count_files(), 1);
+}
+
 static void test_outfile_permission(void **state)
 {
 	(void)state;
@@ -528,6 +627,9 @@ int main(void)
 		in_dir(test_outfile_dev_stdout),
 		in_dir(test_outfile_fifo),
 		in_dir(test_outfile_nonblocking_stdout),
+		in_dir(test_outfile_without_tmpfile),
+		in_dir(test_outfile_killed),
+		in_dir(test_outfile_goal_appears),
 		in_dir(test_outfile_permission),
 	};
 

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A file is written under a temporary name in the goal's own folder (rename works only within a
- * file system), synced, renamed over the goal, and then the folder is synced: after a crash there
- * is the old file or the new one, whole.
+ * A file is written without a name in the goal's own folder (open(2), O_TMPFILE), synced, given a
+ * temporary name, renamed over the goal, and then the folder is synced: after a crash there is the
+ * old file or the new one, whole. Whatever ends the process before (a second Ctrl-C, kill -9), the
+ * kernel removes what has no name. A link can't replace a file, so the rename is needed.
+ *
+ * On a file system without O_TMPFILE (NFS, FAT) it has the temporary name from the start, and a
+ * signal that kills leaves it behind; the name says what it is.
  *
  * The stream is a fopencookie one over our own write(2) loop, because stdio forgets *why* a buffer
  * flush failed: by the time of outfile_commit, ENOSPC or EPIPE of a write in the middle would be
- * gone. A `kill -9` leaves the temporary file behind; its name says what it is.
+ * gone.
  *
  * A symbolic link is followed, as the shell's `>` does: the file it names is replaced, the link
  * stays. Ownership and mode of an older file are not carried over.
@@ -40,7 +44,7 @@ struct outfile {
 	int err;     /* the first write that failed, -errno; everything later is dropped */
 	char *shown; /* the path as it was given, for messages */
 	char *goal;  /* where to rename to; NULL when written in place */
-	char *tmp;
+	char *tmp;   /* its name until then; NULL while it has none */
 };
 
 /* Where a path leads. */
@@ -214,32 +218,60 @@ static int goal_resolve(const char *path, struct goal *goal)
 	return strcmp(path, "-") ? resolve_file(path, goal) : resolve_stdout(goal);
 }
 
-/* Opens a new file beside goal; sets of->tmp and of->fd. 0 or -errno. */
-static int open_tmp(struct outfile *of, const char *goal)
+/* Gives `name` to the file that of->fd is, or else makes a new one of that name. 0 or -errno. */
+static int make_name(struct outfile *of, const char *name)
 {
-	int folder_len = (int)(name_of(goal) - goal);
+	char self[32];
+
+	if (of->fd < 0) {
+		of->fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+		return of->fd < 0 ? -errno : 0;
+	}
+	/* As open(2) says to; by the descriptor itself (AT_EMPTY_PATH) only root may. */
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", of->fd);
+	return linkat(AT_FDCWD, self, AT_FDCWD, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
+}
+
+/* Sets of->tmp to a new name beside goal, that of->fd then has. 0 or -errno. */
+static int name_tmp(struct outfile *of, const char *goal)
+{
+	int folder_len = (int)(name_of(goal) - goal), err;
 
 	for (int i = 0; i < TMP_TRIES; i++) {
 		struct strbuf name = {0};
 		uint32_t random = 0;
 
-		/* Only to make a clash unlikely: O_EXCL is what makes it harmless. */
+		/* Only to make a clash unlikely: that a name must be new is what makes it harmless.
+		 */
 		if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
 			random = (uint32_t)getpid() + (uint32_t)i;
 		strbuf_addf(&name, "%.*s.%.*s.%08x.tmp", folder_len, goal, TMP_NAME_BYTES,
 			    name_of(goal), (unsigned int)random);
 		if (name.failed)
 			return -ENOMEM;
-		of->fd = open(name.buf, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
-		if (of->fd >= 0) {
+		err = make_name(of, name.buf);
+		if (!err) {
 			of->tmp = name.buf;
 			return 0;
 		}
 		strbuf_release(&name);
-		if (errno != EEXIST)
-			return -errno;
+		if (err != -EEXIST)
+			return err;
 	}
 	return -EEXIST;
+}
+
+/* Opens a new file in goal's folder, without a name where that can be. 0 or -errno. */
+static int open_tmp(struct outfile *of, const char *goal)
+{
+	char *folder = folder_of(goal);
+
+	if (!folder)
+		return -ENOMEM;
+	of->fd = open(folder, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+	free(folder);
+	/* Why it failed, if that was not for want of O_TMPFILE, the other way will say as well. */
+	return of->fd < 0 ? name_tmp(of, goal) : 0;
 }
 
 /* Opens what goal leads to; takes goal->path. 0 or -errno. */
@@ -370,10 +402,13 @@ static void sync_folder(const struct outfile *of)
 /* Data first, then the name: the other way round a crash could leave the name on an empty file. */
 static int put_in_place(struct outfile *of)
 {
-	int fd = of->fd;
+	int fd = of->fd, err;
 
 	if (fsync(fd))
 		return -errno;
+	err = of->tmp ? 0 : name_tmp(of, of->goal);
+	if (err)
+		return err;
 	of->fd = -1;
 	if (close(fd))
 		return -errno;
@@ -412,12 +447,14 @@ static int try_tmp(const char *goal)
 	struct outfile of = {.fd = -1};
 	int err = open_tmp(&of, goal);
 
-	if (err)
-		return err;
-	unlink(of.tmp);
+	if (!err && !of.tmp)
+		err = name_tmp(&of, goal);
+	if (of.tmp)
+		unlink(of.tmp);
 	free(of.tmp);
-	close(of.fd);
-	return 0;
+	if (of.fd >= 0)
+		close(of.fd);
+	return err;
 }
 
 int outfile_check(const char *path)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Output files that appear whole or not at all: written beside the goal under a temporary name,
- * synced, renamed.
+ * Output files that appear whole or not at all: written in the goal's folder without a name (under
+ * a temporary one where the file system can't), synced, renamed.
  *
  * "-" is stdout, and a path that exists and is no regular file (/dev/null, a pipe) is written in
  * place: there is nothing to keep whole there; so is the file that stdout goes to (/dev/stdout). A
@@ -23,10 +23,10 @@ struct outfile;
 struct outfile *outfile_open(const char *path);
 /* Borrowed; do not fclose. */
 FILE *outfile_stream(struct outfile *of);
-/* Flushes, syncs, renames. 0 or -errno (logged); on failure the temporary file is gone and the old
+/* Flushes, syncs, renames. 0 or -errno (logged); on failure what was written is gone and the old
  * file stays. */
 int outfile_commit(struct outfile *of);
-/* Removes the temporary file. NULL is legal. */
+/* Removes what was written. NULL is legal. */
 void outfile_abandon(struct outfile *of);
 /* 0 if outfile_open(path) could work now, else -errno (logged). Creates nothing. For a check before
  * a long run. */
