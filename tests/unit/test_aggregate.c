@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "user/aggregate/aggregate.h"
+#include "user/base/index.h"
 #include "user/base/strbuf.h"
 #include "user/drain/records.h"
 
@@ -562,6 +563,66 @@ static void test_last_piece_missing(void **state)
 	assert_last_line(0);
 }
 
+#define MANY_CODES 400
+#define UNITS 100
+
+/* Code whose every unit is on a line of its own, the first on first_line + 1 (3.11, code 11). */
+static void lined_code(uint64_t id, int32_t first_line)
+{
+	struct {
+		struct krait_code_rec rec;
+		unsigned char bytes[5 + 2 * UNITS + 7];
+	} r = {.rec = {.h = {.kind = KRAIT_CODE}, .code_id = id, .first_line = first_line}};
+
+	r.rec.name = (struct krait_str){.bytes = 1, .width = 1};
+	r.rec.file = (struct krait_str){.bytes = 4, .width = 1};
+	r.rec.lines_kind = KRAIT_LINES_PEP657;
+	r.rec.lines_bytes = r.rec.lines_total = 2 * UNITS;
+	memcpy(r.bytes, "af.py", 5);
+	for (uint32_t k = 0; k < UNITS; k++)
+		r.bytes[5 + 2 * k] = 0x80 | 11 << 3;
+	add(&r, sizeof(r.rec) + 5 + 2 * UNITS);
+}
+
+/* More frames than are kept at hand (KNOWN_FRAMES), of which many share a place there: each time
+ * that a stack is sent it means the same. Their tables are equal, their lines are not. */
+static void test_more_frames_than_are_at_hand(void **state)
+{
+	uint32_t cnt = MANY_CODES * UNITS;
+	const struct profile *p;
+
+	(void)state;
+	info(7, "p");
+	for (uint32_t i = 0; i < 3 * cnt; i++) {
+		uint32_t id = i % cnt;
+		struct krait_frame frame = {.code_id = 1 + id / UNITS, .unit = id % UNITS};
+
+		if (i < cnt && id % UNITS == 0)
+			lined_code(frame.code_id, id);
+		stack_flags(hash_pair(id, 0), 0, 1, &frame);
+		sample(hash_pair(id, 0), 7);
+	}
+	p = profile();
+	assert_int_equal(p->sample_cnt, cnt);
+	for (uint32_t i = 0; i < cnt; i++) {
+		const struct profile_stack *st = &p->stacks[p->samples[i].stack_idx];
+
+		assert_int_equal(p->samples[i].cnt, 3);
+		assert_int_equal(p->frames[p->frame_idx[st->first]].line, i + 1);
+	}
+}
+
+/* A frame of the number 0 is none that is at hand. */
+static void test_code_id_0(void **state)
+{
+	(void)state;
+	info(7, "p");
+	three_functions();
+	stack(3, 0, 0);
+	sample(3, 7);
+	assert_profile("7 \"p\" 7 \"\": [unreadable: code object lost]:0 = 1\n");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -591,6 +652,8 @@ int main(void)
 		TEST(test_table_with_a_hole),
 		TEST(test_repeated_piece_fills_no_hole),
 		TEST(test_last_piece_missing),
+		TEST(test_more_frames_than_are_at_hand),
+		TEST(test_code_id_0),
 	};
 
 	return cmocka_run_group_tests_name("aggregate", tests, NULL, NULL);

@@ -39,6 +39,17 @@ struct binding {
 	uint32_t sample_idx; /* where it was counted; INDEX_NONE: nowhere yet */
 };
 
+/* Frames are looked up here first, because finding a line is reading its table from the start. A
+ * new one takes the place of the older of two: what has gone is only found the long way again.
+ * 512 KB at most, of which only the pages that are used exist. */
+#define KNOWN_FRAMES 32768
+
+struct known_frame {
+	uint64_t code_id;
+	int32_t unit;
+	uint32_t num; /* of the frame, + 1; 0: the slot is free */
+};
+
 struct aggregate {
 	struct intern *in;
 	struct symbolizer *sym;
@@ -56,6 +67,7 @@ struct aggregate {
 	struct profile_sample *sorted;
 	struct strbuf text;
 	struct profile profile;
+	struct known_frame known[KNOWN_FRAMES];
 };
 
 /* Appends `value` to the table under `hash`: its number, or INDEX_NONE without memory. */
@@ -149,10 +161,8 @@ static uint32_t frame_number(struct aggregate *agg, const struct symbol *s)
 }
 
 /* Appends a frame to frame_idx, where there is room. 0 or -ENOMEM. */
-static int append_frame(struct aggregate *agg, uint32_t *cnt, const struct symbol *s)
+static int append_number(struct aggregate *agg, uint32_t *cnt, uint32_t num)
 {
-	uint32_t num = frame_number(agg, s);
-
 	if (num == INDEX_NONE)
 		return -ENOMEM;
 	agg->frame_idx[agg->frame_idx_cnt + (*cnt)++] = num;
@@ -164,7 +174,42 @@ static int append_marker(struct aggregate *agg, uint32_t *cnt, const char *name)
 	const struct symbol marker = {.name = intern_str(agg->in, name),
 				      .file = intern_str(agg->in, "")};
 
-	return append_frame(agg, cnt, &marker);
+	return append_number(agg, cnt, frame_number(agg, &marker));
+}
+
+/* The pair of slots, next to one another, where a frame may be at hand. */
+static struct known_frame *known_pair(struct aggregate *agg, const struct krait_frame *frame)
+{
+	uint64_t hash = hash_pair(frame->code_id, (uint32_t)frame->unit);
+
+	return &agg->known[hash % (KNOWN_FRAMES / 2) * 2];
+}
+
+static uint32_t known_number(const struct known_frame *pair, const struct krait_frame *frame)
+{
+	for (int i = 0; i < 2; i++)
+		if (pair[i].num && pair[i].code_id == frame->code_id && pair[i].unit == frame->unit)
+			return pair[i].num - 1;
+	return INDEX_NONE;
+}
+
+static int append_frame(struct aggregate *agg, uint32_t *cnt, const struct krait_frame *frame)
+{
+	struct known_frame *pair = known_pair(agg, frame);
+	uint32_t num = frame->mark ? INDEX_NONE : known_number(pair, frame);
+	struct symbol s;
+
+	if (num != INDEX_NONE)
+		return append_number(agg, cnt, num);
+	s = symbolizer_frame(agg->sym, frame);
+	if (s.is_shim)
+		return 0;
+	num = frame_number(agg, &s);
+	if (s.is_final && num != INDEX_NONE) {
+		pair[1] = pair[0];
+		pair[0] = (struct known_frame){frame->code_id, frame->unit, num + 1};
+	}
+	return append_number(agg, cnt, num);
 }
 
 /* Appends the record's frames to frame_idx, unregistered as yet. How many, or negative. */
@@ -181,12 +226,8 @@ static int stack_append(struct aggregate *agg, const struct krait_stack_rec *rec
 		return -ENOMEM;
 	if (rec->h.flags & KRAIT_STACK_GC)
 		err = append_marker(agg, &cnt, "<GC>");
-	for (uint32_t i = 0; i < rec->frame_cnt && !err; i++) {
-		struct symbol s = symbolizer_frame(agg->sym, &frames[i]);
-
-		if (!s.is_shim)
-			err = append_frame(agg, &cnt, &s);
-	}
+	for (uint32_t i = 0; i < rec->frame_cnt && !err; i++)
+		err = append_frame(agg, &cnt, &frames[i]);
 	if (!err && rec->h.flags & KRAIT_STACK_TRUNCATED)
 		err = append_marker(agg, &cnt, "[truncated]");
 	return err ?: (int)cnt;

@@ -186,6 +186,7 @@ struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame 
 	symbol.file = code->file;
 	symbol.first_line = code->first_line;
 	symbol.is_shim = is_init_cleanup(code);
+	symbol.is_final = true;
 	symbol.line = LINE_UNKNOWN;
 	/* A table with a hole could give a wrong line; no line is better. (An empty one is whole:
 	 * up to 3.9 it says that all is on the first line.) */

@@ -23,8 +23,9 @@ struct symbol {
 	const char *name; /* qualified where the version has it */
 	const char *file;
 	int32_t first_line;
-	int32_t line; /* of the executing instruction; 0: unknown */
-	bool is_shim; /* no Python code, but the interpreter's own: not to be shown */
+	int32_t line;  /* of the executing instruction; 0: unknown */
+	bool is_shim;  /* no Python code, but the interpreter's own: not to be shown */
+	bool is_final; /* the code object is known: this frame's symbol will never be another */
 };
 
 /* `in` is borrowed and must outlive it. NULL with errno set if there is no memory. */
