@@ -20,13 +20,19 @@ struct code {
 	uint8_t *lines;
 	uint32_t lines_total;
 	uint32_t lines_from, lines_to; /* what of it has come: [from, to) */
+	bool lines_borrowed;	       /* they are another code object's */
 };
+
+/* As many tables with one hash are looked at. An index of more of them would cost more than it
+ * saves, and somebody must have made them up. */
+#define ALIKE_MAX 8
 
 struct symbolizer {
 	struct intern *in;
 	struct code *codes;
 	uint32_t code_cnt, code_cap;
 	struct index by_id;
+	struct index by_lines; /* those with a whole table, which they own */
 	struct strbuf text;
 };
 
@@ -44,9 +50,11 @@ void symbolizer_free(struct symbolizer *sym)
 	if (!sym)
 		return;
 	for (uint32_t i = 0; i < sym->code_cnt; i++)
-		free(sym->codes[i].lines);
+		if (!sym->codes[i].lines_borrowed)
+			free(sym->codes[i].lines);
 	free(sym->codes);
 	index_release(&sym->by_id);
+	index_release(&sym->by_lines);
 	strbuf_release(&sym->text);
 	free(sym);
 }
@@ -121,6 +129,36 @@ static void lines_add(struct code *code, uint32_t off, const unsigned char *byte
 		code->lines_to = end;
 }
 
+/* A table with a hole could give a wrong line; no line is better. (An empty one is whole: up to 3.9
+ * it says that all is on the first line.) */
+static bool has_all_lines(const struct code *code)
+{
+	return code->lines_from == 0 && code->lines_to == code->lines_total;
+}
+
+/* Most of what a code object takes is its line table, and the same program in another process has
+ * an equal one: it is kept once. The table must be final. Without memory it is not shared. */
+static void share_lines(struct symbolizer *sym, struct code *code)
+{
+	uint64_t hash = hash_bytes(code->lines, code->lines_total);
+	struct index_iter it = index_first(&sym->by_lines, hash);
+	int cnt = 0;
+
+	for (; it.num != INDEX_NONE && cnt < ALIKE_MAX; index_next(&sym->by_lines, &it), cnt++) {
+		const struct code *other = &sym->codes[it.num];
+
+		if (other->lines_total != code->lines_total ||
+		    memcmp(other->lines, code->lines, code->lines_total) != 0)
+			continue;
+		free(code->lines);
+		code->lines = other->lines;
+		code->lines_borrowed = true;
+		return;
+	}
+	if (cnt < ALIKE_MAX)
+		index_add(&sym->by_lines, hash, code - sym->codes);
+}
+
 int symbolizer_add(struct symbolizer *sym, const struct krait_code_rec *rec)
 {
 	struct code_text text = code_text(rec);
@@ -142,6 +180,8 @@ int symbolizer_add(struct symbolizer *sym, const struct krait_code_rec *rec)
 		code->name = name_of(sym, &rec->qualname, text.qualname, "[name not readable]");
 	else
 		code->name = name_of(sym, &rec->name, text.name, "[name not readable]");
+	if (code->lines_total && has_all_lines(code))
+		share_lines(sym, code);
 	return 0;
 }
 
@@ -188,9 +228,7 @@ struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame 
 	symbol.is_shim = is_init_cleanup(code);
 	symbol.is_final = true;
 	symbol.line = LINE_UNKNOWN;
-	/* A table with a hole could give a wrong line; no line is better. (An empty one is whole:
-	 * up to 3.9 it says that all is on the first line.) */
-	if (code->lines_from == 0 && code->lines_to == code->lines_total)
+	if (has_all_lines(code))
 		symbol.line = linetable_line(code->lines_kind, code->lines, code->lines_total,
 					     code->first_line, frame->unit);
 	return symbol;
