@@ -59,6 +59,7 @@ struct reader {
 	uint32_t crc32;
 	char *buf;
 	size_t at, len;
+	size_t summed;	/* so much of buf is in crc32 */
 	bool has_ended; /* the file has no more */
 	bool has_tail;
 };
@@ -69,14 +70,22 @@ static int refuse(const struct reader *r, const char *what)
 	return -EBADMSG;
 }
 
+/* Adds what was read to the checksum; in large pieces, which is several times faster. */
+static void sum(struct reader *r)
+{
+	r->crc32 = crc32(r->crc32, (const Bytef *)r->buf + r->summed, r->at - r->summed);
+	r->summed = r->at;
+}
+
 /* Makes at least `want` bytes unread ones, if the file has them. */
 static int fill(struct reader *r, size_t want)
 {
 	if (r->len - r->at >= want || r->has_ended)
 		return 0;
+	sum(r);
 	memmove(r->buf, r->buf + r->at, r->len - r->at);
 	r->len -= r->at;
-	r->at = 0;
+	r->at = r->summed = 0;
 	r->len += fread(r->buf + r->len, 1, READ_BYTES - r->len, r->in);
 	if (ferror(r->in)) {
 		log_error("report: read %s: %s", r->path, strerror(errno));
@@ -84,12 +93,6 @@ static int fill(struct reader *r, size_t want)
 	}
 	r->has_ended = feof(r->in);
 	return 0;
-}
-
-static void take(struct reader *r, size_t bytes)
-{
-	r->crc32 = crc32(r->crc32, (const Bytef *)r->buf + r->at, bytes);
-	r->at += bytes;
 }
 
 static bool is_text(const char *field, size_t size)
@@ -117,7 +120,7 @@ static int read_head(struct reader *r)
 	if (!is_text(head.host, sizeof(head.host)) || !is_text(head.kernel, sizeof(head.kernel)) ||
 	    !is_text(head.target, sizeof(head.target)) || !head.freq_hz)
 		return refuse(r, "damaged head; copy or record it again");
-	take(r, sizeof(head));
+	r->at += sizeof(head);
 	return r->visitor->on_head(&head, r->visitor->arg);
 }
 
@@ -130,7 +133,8 @@ static int read_tail(struct reader *r)
 	if (r->len - r->at < sizeof(tail))
 		return refuse(r, "truncated in its tail; copy or record it again");
 	memcpy(&tail, r->buf + r->at, sizeof(tail));
-	take(r, offsetof(struct recording_tail, crc32));
+	r->at += offsetof(struct recording_tail, crc32);
+	sum(r);
 	if (tail.crc32 != r->crc32)
 		return refuse(r, "damaged: its checksum does not match; copy or record it again");
 	/* The visitor has seen one recording; two in one file would lose the second in silence. */
@@ -158,7 +162,7 @@ static int read_next(struct reader *r)
 	if (!bytes)
 		return refuse(r, "damaged: a record in it is malformed; copy or record it again");
 	err = r->visitor->on_record(h, r->visitor->arg);
-	take(r, bytes);
+	r->at += bytes;
 	return err;
 }
 
