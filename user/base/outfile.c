@@ -37,6 +37,7 @@
 
 #define TMP_NAME_BYTES 200 /* of the goal's name; with the rest it stays below NAME_MAX */
 #define TMP_TRIES 100
+#define BUFFER_BYTES 65536 /* a stream of a cookie has BUFSIZ: eight times the system calls */
 
 struct outfile {
 	FILE *stream;
@@ -45,6 +46,7 @@ struct outfile {
 	char *shown; /* the path as it was given, for messages */
 	char *goal;  /* where to rename to; NULL when written in place */
 	char *tmp;   /* its name until then; NULL while it has none */
+	char buffer[BUFFER_BYTES]; /* the stream's */
 };
 
 /* Where a path leads. */
@@ -352,7 +354,8 @@ static int outfile_init(struct outfile *of, const char *path)
 	if (err)
 		return err;
 	of->stream = fopencookie(of, "w", io);
-	return of->stream ? 0 : -ENOMEM;
+	return of->stream && !setvbuf(of->stream, of->buffer, _IOFBF, sizeof(of->buffer)) ? 0
+											  : -ENOMEM;
 }
 
 struct outfile *outfile_open(const char *path)
