@@ -202,6 +202,34 @@ static void test_folded_order(void **state)
 	free(output.bytes);
 }
 
+/* Of two lines one of which is the start of the other, whichever was seen first. */
+static void test_folded_prefix(void **state)
+{
+	static const struct profile_function names[] = {{"[a]", "", 0}, {"[b]", "", 0}};
+	static const struct profile_frame words[] = {{0, 0}, {1, 0}};
+	static const uint32_t idx[] = {1, 0, 0};
+	static const struct profile_stack each[] = {{0, 2}, {2, 1}};
+	static const struct profile_sample some[] = {{0, 0, 1}, {0, 1, 2}, {0, 0, 3}};
+	struct profile p = profile;
+
+	(void)state;
+	p.functions = names;
+	p.frames = words;
+	p.frame_idx = idx;
+	p.stacks = each;
+	p.function_cnt = p.frame_cnt = p.stack_cnt = p.sample_cnt = 2;
+	p.frame_idx_cnt = 3;
+	for (int i = 0; i < 2; i++) {
+		struct output output;
+
+		p.samples = some + i;
+		output = export("folded", &p, (struct export_opts){});
+		assert_string_equal(output.bytes, i ? P100 "[a] 2\n" P100 "[a];[b] 3\n"
+						    : P100 "[a] 2\n" P100 "[a];[b] 1\n");
+		free(output.bytes);
+	}
+}
+
 static void test_short_path(void **state)
 {
 	static const char *const paths[][2] = {
@@ -546,6 +574,7 @@ int main(void)
 		cmocka_unit_test(test_folded_threads),
 		cmocka_unit_test(test_folded_function_lines),
 		cmocka_unit_test(test_folded_order),
+		cmocka_unit_test(test_folded_prefix),
 		cmocka_unit_test(test_short_path),
 		cmocka_unit_test(test_made_up_marker),
 		cmocka_unit_test(test_find),

@@ -3,10 +3,10 @@
  * Folded stacks: "root;frame;frame N\n", one line per distinct stack, for flamegraph.pl, speedscope
  * and every text tool.
  *
- * Each frame and root is worded once and interned, so that equal words have one address; lines are
- * never built in memory, only compared and written word by word. So a profile of deep stacks costs
- * no more memory than its distinct frames. Lines are sorted bytewise by their stack, and equal ones
- * are one line with the sum of their counts.
+ * Each frame and root is worded once and ranked among all words; lines are never built in memory,
+ * only compared by ranks and written word by word. So a profile of deep stacks costs no more memory
+ * than its distinct frames. Lines are sorted bytewise by their stack, and equal ones are one line
+ * with the sum of their counts.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,28 +20,37 @@
 /* A stack without frames needs a leaf that ends in ']', for the reason given in frame.h. */
 static const char no_frames[] = "[no frames]";
 
+/* What a line is made of. Its rank is its place among all words in the order that strcmp would find
+ * if whole lines were strings, for which it matters what follows: ';', or at the leaf 0. */
+struct word {
+	const char *text; /* borrowed from folded.texts */
+	uint32_t len;
+	uint32_t rank, leaf_rank;
+};
+
 struct folded {
 	const struct profile *profile;
 	const struct export_opts *opts;
-	struct intern *words;
+	struct intern *texts;
 	struct strbuf text; /* scratch */
-	/* Words by index of frame, process and thread; borrowed from `words`. */
-	const char **frames, **processes, **threads;
+	/* By index of frame, process and thread, all in one array; no_frames is its last. */
+	struct word *words, *processes, *threads, *no_frames;
+	uint32_t word_cnt;
 	uint32_t *order; /* indices of samples */
 	int err;
 };
 
 /* The one copy of the scratch text as a word of a folded line, where ';' can't be. */
-static const char *intern_word(struct folded *f)
+static struct word take_word(struct folded *f)
 {
-	const char *word;
+	struct word word = {.len = f->text.len};
 	char *p;
 
 	for (p = f->text.buf; p && (p = strchr(p, ';'));)
 		*p = ':';
-	word = intern_add(f->words, strbuf_text(&f->text), f->text.len);
+	word.text = intern_add(f->texts, strbuf_text(&f->text), f->text.len);
 	/* No word is empty: an empty one means that there was no memory. */
-	if (f->text.failed || !word[0])
+	if (f->text.failed || !word.text[0])
 		f->err = -ENOMEM;
 	strbuf_reset(&f->text);
 	return word;
@@ -54,17 +63,65 @@ static int word_all(struct folded *f)
 
 	for (i = 0; i < p->frame_cnt; i++) {
 		frame_add(&f->text, p, i, f->opts);
-		f->frames[i] = intern_word(f);
+		f->words[i] = take_word(f);
 	}
 	for (i = 0; i < p->process_cnt; i++) {
 		frame_add_process(&f->text, &p->processes[i]);
-		f->processes[i] = intern_word(f);
+		f->processes[i] = take_word(f);
 	}
 	for (i = 0; i < p->thread_cnt; i++) {
 		frame_add_thread(&f->text, &p->threads[i]);
-		f->threads[i] = intern_word(f);
+		f->threads[i] = take_word(f);
 	}
+	strbuf_add_str(&f->text, no_frames);
+	*f->no_frames = take_word(f);
 	return f->err;
+}
+
+/* A word and what follows it. */
+struct place {
+	const char *text;
+	uint32_t *rank;
+	char end;
+};
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct place *p = a, *q = b;
+	unsigned char x, y;
+	size_t i = 0;
+
+	if (p->text == q->text)
+		return (p->end > q->end) - (p->end < q->end);
+	while (p->text[i] && p->text[i] == q->text[i])
+		i++;
+	x = p->text[i] ? p->text[i] : p->end;
+	y = q->text[i] ? q->text[i] : q->end;
+	return x < y ? -1 : x > y;
+}
+
+/* Words are compared as strings here, once, and by their ranks from then on: lines are long, and
+ * begin alike. */
+static int rank_all(struct folded *f)
+{
+	struct place *places = calloc(2UL * f->word_cnt, sizeof(*places));
+	uint32_t i, cnt = 0, rank = 0;
+
+	if (!places)
+		return -ENOMEM;
+	for (i = 0; i < f->word_cnt; i++) {
+		struct word *word = &f->words[i];
+
+		places[cnt++] = (struct place){word->text, &word->rank, ';'};
+		places[cnt++] = (struct place){word->text, &word->leaf_rank, 0};
+	}
+	qsort(places, cnt, sizeof(*places), compare_places);
+	for (i = 0; i < cnt; i++) {
+		rank += i && compare_places(&places[i - 1], &places[i]);
+		*places[i].rank = rank;
+	}
+	free(places);
+	return 0;
 }
 
 /* The words of one sample's stack, root first. */
@@ -85,54 +142,60 @@ static struct line line_of(const struct folded *f, uint32_t sample_idx)
 	return line;
 }
 
-static const char *line_word(const struct line *line, uint32_t i)
+static const struct word *line_word(const struct line *line, uint32_t i)
 {
 	const struct folded *f = line->f;
 
 	if (i == 0)
-		return f->processes[f->profile->threads[line->sample->thread_idx].process_idx];
+		return &f->processes[f->profile->threads[line->sample->thread_idx].process_idx];
 	if (i < line->root_cnt)
-		return f->threads[line->sample->thread_idx];
+		return &f->threads[line->sample->thread_idx];
 	if (!line->stack->cnt)
-		return no_frames;
+		return f->no_frames;
 	i = line->stack->first + (line->word_cnt - 1 - i);
-	return f->frames[f->profile->frame_idx[i]];
+	return &f->words[f->profile->frame_idx[i]];
 }
 
-/* Different words, in the order that strcmp would find if the whole lines were strings: END is what
- * follows the word in its line, ';' or at the leaf 0. */
-static int compare_words(const char *a, char a_end, const char *b, char b_end)
+static uint32_t line_rank(const struct line *line, uint32_t i)
 {
-	unsigned char x, y;
-	size_t i = 0;
+	const struct word *word = line_word(line, i);
 
-	while (a[i] && a[i] == b[i])
+	return i + 1 < line->word_cnt ? word->rank : word->leaf_rank;
+}
+
+/* How many frames the stacks have in common from the root on, as far as equal numbers tell. */
+static uint32_t count_shared(const struct line *x, const struct line *y)
+{
+	const uint32_t *numbers = x->f->profile->frame_idx;
+	const uint32_t *p = numbers + x->stack->first + x->stack->cnt;
+	const uint32_t *q = numbers + y->stack->first + y->stack->cnt;
+	uint32_t cnt = x->stack->cnt < y->stack->cnt ? x->stack->cnt : y->stack->cnt, i = 0;
+
+	while (i < cnt && *--p == *--q)
 		i++;
-	x = a[i] ? a[i] : a_end;
-	y = b[i] ? b[i] : b_end;
-	return x < y ? -1 : x > y;
-}
-
-static int compare_lines(const struct line *a, const struct line *b)
-{
-	uint32_t i;
-
-	for (i = 0; i < a->word_cnt && i < b->word_cnt; i++) {
-		const char *x = line_word(a, i), *y = line_word(b, i);
-
-		if (x != y)
-			return compare_words(x, i + 1 < a->word_cnt ? ';' : 0, y,
-					     i + 1 < b->word_cnt ? ';' : 0);
-	}
-	return a->word_cnt < b->word_cnt ? -1 : a->word_cnt > b->word_cnt;
+	return i;
 }
 
 static int compare_samples(const void *a, const void *b, void *folded)
 {
 	struct line x = line_of(folded, *(const uint32_t *)a);
 	struct line y = line_of(folded, *(const uint32_t *)b);
+	uint32_t i = 0, shared;
 
-	return compare_lines(&x, &y);
+	for (; i < x.root_cnt; i++)
+		if (line_word(&x, i)->rank != line_word(&y, i)->rank)
+			return line_word(&x, i)->rank < line_word(&y, i)->rank ? -1 : 1;
+	/* But for the last of them, which may be a leaf in one of the two. */
+	shared = count_shared(&x, &y);
+	i += shared ? shared - 1 : 0;
+	/* No line goes on where the other has ended: the ranks differed there. */
+	for (; i < x.word_cnt; i++) {
+		uint32_t p = line_rank(&x, i), q = line_rank(&y, i);
+
+		if (p != q)
+			return p < q ? -1 : 1;
+	}
+	return 0;
 }
 
 static void write_line(const struct line *line, uint64_t cnt, FILE *out)
@@ -140,9 +203,11 @@ static void write_line(const struct line *line, uint64_t cnt, FILE *out)
 	uint32_t i;
 
 	for (i = 0; i < line->word_cnt; i++) {
+		const struct word *word = line_word(line, i);
+
 		if (i)
 			putc_unlocked(';', out);
-		fputs_unlocked(line_word(line, i), out);
+		fwrite_unlocked(word->text, 1, word->len, out);
 	}
 	fprintf(out, " %llu\n", (unsigned long long)cnt);
 }
@@ -153,14 +218,12 @@ static void write_lines(const struct folded *f, FILE *out)
 	uint64_t cnt = 0;
 
 	for (i = 0; i < sample_cnt; i++) {
-		struct line line = line_of(f, f->order[i]), next;
+		struct line line = line_of(f, f->order[i]);
 
 		cnt += line.sample->cnt;
-		if (i + 1 < sample_cnt) {
-			next = line_of(f, f->order[i + 1]);
-			if (!compare_lines(&line, &next))
-				continue;
-		}
+		if (i + 1 < sample_cnt &&
+		    !compare_samples(&f->order[i], &f->order[i + 1], (void *)f))
+			continue;
 		write_line(&line, cnt, out);
 		cnt = 0;
 	}
@@ -168,11 +231,9 @@ static void write_lines(const struct folded *f, FILE *out)
 
 static void folded_release(struct folded *f)
 {
-	intern_free(f->words);
+	intern_free(f->texts);
 	strbuf_release(&f->text);
-	free(f->frames);
-	free(f->processes);
-	free(f->threads);
+	free(f->words);
 	free(f->order);
 }
 
@@ -181,17 +242,19 @@ static int folded_init(struct folded *f)
 	const struct profile *p = f->profile;
 	uint32_t i;
 
-	/* One more each: calloc(0) may return NULL. */
-	f->words = intern_new();
-	f->frames = calloc(p->frame_cnt + 1UL, sizeof(*f->frames));
-	f->processes = calloc(p->process_cnt + 1UL, sizeof(*f->processes));
-	f->threads = calloc(p->thread_cnt + 1UL, sizeof(*f->threads));
+	f->word_cnt = p->frame_cnt + p->process_cnt + p->thread_cnt + 1;
+	f->texts = intern_new();
+	f->words = calloc(f->word_cnt, sizeof(*f->words));
+	/* One more: calloc(0) may return NULL. */
 	f->order = calloc(p->sample_cnt + 1UL, sizeof(*f->order));
-	if (!f->words || !f->frames || !f->processes || !f->threads || !f->order)
+	if (!f->texts || !f->words || !f->order)
 		return -ENOMEM;
+	f->processes = f->words + p->frame_cnt;
+	f->threads = f->processes + p->process_cnt;
+	f->no_frames = f->threads + p->thread_cnt;
 	for (i = 0; i < p->sample_cnt; i++)
 		f->order[i] = i;
-	return word_all(f);
+	return word_all(f) ?: rank_all(f);
 }
 
 static int folded_write(const struct profile *profile, const struct export_opts *opts, FILE *out)
