@@ -6,8 +6,8 @@
  *	probe empty HZ		the baseline: an empty BPF program on the timer that krait uses
  *	probe stats		keeps the kernel's BPF run-time statistics on
  *	probe watch PID		for each line of stdin, what the perf_event program of PID has cost
- *	probe run CMD [ARG]...	runs CMD; when it was executed, how it ended, its peak memory
- *	probe spin		a busy process that is no Python
+ *	probe run CMD [ARG]...	runs CMD; when it was executed, how it ended, its peak memory and
+ *CPU time probe spin		a busy process that is no Python
  *
  * Each says one line of JSON at a time, and ends when its stdin is closed or its parent is gone: a
  * benchmark that is killed leaves nothing behind. The statistics are switched on by a file
@@ -262,12 +262,16 @@ static int say_end(pid_t pid)
 {
 	struct rusage use;
 	char line[128];
+	long long cpu_us;
 	int status;
 
 	if (wait4(pid, &status, 0, &use) < 0)
 		return fail("wait4");
-	snprintf(line, sizeof(line), "{\"exit\": %d, \"maxrss_kb\": %ld}",
-		 WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), use.ru_maxrss);
+	cpu_us = (use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1000000LL + use.ru_utime.tv_usec +
+		 use.ru_stime.tv_usec;
+	snprintf(line, sizeof(line), "{\"exit\": %d, \"maxrss_kb\": %ld, \"cpu_us\": %lld}",
+		 WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), use.ru_maxrss,
+		 cpu_us);
 	say(line);
 	return 0;
 }

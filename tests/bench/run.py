@@ -19,6 +19,7 @@ import time
 
 import kernel_cost
 import krait_cost
+import recorded_cost
 import target_cost
 from harness import CantMeasure, KRAIT, build_probe, find_pythons, pick
 
@@ -28,6 +29,7 @@ SECTIONS = {
     "cpu": krait_cost.cpu,
     "start": krait_cost.start,
     "memory": krait_cost.memory,
+    "report": recorded_cost.recorded,
     "slowdown": target_cost.slowdown,
     "loss": target_cost.loss,
 }
