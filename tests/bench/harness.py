@@ -138,12 +138,12 @@ def targets(py, count, *args):
         yield started
 
 
-class Krait(Probe):
-    """`krait record ARGS`. .exec_ns: CLOCK_MONOTONIC when it was executed."""
+class Run(Probe):
+    """A command. .exec_ns: CLOCK_MONOTONIC when it was executed."""
 
-    def __init__(self, *args):
+    def __init__(self, *argv):
         self.err = tempfile.TemporaryFile(mode="w+")
-        super().__init__("run", KRAIT, "record", *args, stderr=self.err)
+        super().__init__("run", *argv, stderr=self.err)
         self.exec_ns = self.facts["exec_ns"]
         self.pid = self.facts["pid"]
         self.ended = None
@@ -153,7 +153,7 @@ class Krait(Probe):
         self.err.close()
 
     def stop(self):
-        """Ends the recording as Ctrl-C does; as end()."""
+        """Ends it as Ctrl-C does; as end()."""
         os.kill(self.pid, signal.SIGINT)
         return self.end()
 
@@ -166,8 +166,16 @@ class Krait(Probe):
         self.ended = json.loads(self.hear(timeout))
         # 3: it met no Python, which is what some measurements want.
         if self.ended["exit"] not in (0, 3):
-            raise CantMeasure("krait exits %d: %s" % (self.ended["exit"], self.footer()))
+            program = os.path.basename(self.argv[2])
+            raise CantMeasure("%s exits %d: %s" % (program, self.ended["exit"], self.footer()))
         return self.ended
+
+
+class Krait(Run):
+    """`krait record ARGS`."""
+
+    def __init__(self, *args):
+        super().__init__(KRAIT, "record", *args)
 
 
 Reading = namedtuple("Reading", "time_ns run_ns runs targets samples stacks codes maps_bytes")

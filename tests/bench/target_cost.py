@@ -12,6 +12,11 @@ LOSS_FREQ_HZ = 10000
 # ---- Slowdown ----
 
 
+def work(target, seconds):
+    """(units per CPU second, units per second) of workloads/units.py."""
+    return [float(rate) for rate in target.ask(str(seconds)).split()]
+
+
 def units_under_krait(target, seconds):
     args = ["-p", target.pid, "-F", SLOWDOWN_FREQ_HZ, "-q", "-f", "folded", "-o", "/dev/null"]
     with Krait(*args) as krait, Watch(krait) as watch:
@@ -19,7 +24,7 @@ def units_under_krait(target, seconds):
         while watch.read().samples < 5 and time.monotonic() < end:
             target.ask("0.2")  # it only works when it is asked to
         before = watch.read().samples
-        units = float(target.ask(str(seconds)))
+        units = work(target, seconds)[0]
         if watch.read().samples - before < 10:
             raise CantMeasure("the target was not sampled")
         krait.stop()
@@ -29,7 +34,7 @@ def units_under_krait(target, seconds):
 def units_under_empty(target, seconds):
     with Probe("empty", SLOWDOWN_FREQ_HZ):
         target.ask("0.2")
-        return float(target.ask(str(seconds)))
+        return work(target, seconds)[0]
 
 
 def slowdown(bench, report):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""For each line of stdin, a number of seconds: works so long; says units of work per CPU second.
+"""For each line of stdin, a number of seconds: works so long; says units of work per CPU second, and
+per second.
 
 A unit is the same small computation every time, 30 frames deep. Measured in slices of
 50 ms, and the rate is what one slice in twenty exceeds: what else runs on the machine slows some
@@ -17,13 +18,13 @@ def unit():
 
 
 def piece():
-    """The rate of one slice."""
-    units, cpu, end = 0, time.process_time(), time.monotonic() + 0.05
-    while time.monotonic() < end:
+    """The rates of one slice."""
+    units, cpu, begin = 0, time.process_time(), time.monotonic()
+    while time.monotonic() < begin + 0.05:
         for _ in range(20):
             unit()
         units += 20
-    return units / (time.process_time() - cpu)
+    return units / (time.process_time() - cpu), units / (time.monotonic() - begin)
 
 
 def measure(seconds):
@@ -31,13 +32,13 @@ def measure(seconds):
     rates = []
     while time.monotonic() < end:
         rates.append(piece())
-    return sorted(rates)[len(rates) * 19 // 20]
+    return [sorted(of_one)[len(rates) * 19 // 20] for of_one in zip(*rates)]
 
 
 def serve():
     print("ready", flush=True)
     for line in iter(sys.stdin.readline, ""):
-        print(measure(float(line)), flush=True)
+        print(*measure(float(line)), flush=True)
 
 
 def deeper(more):
