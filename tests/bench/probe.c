@@ -6,8 +6,8 @@
  *	probe empty HZ		the baseline: an empty BPF program on the timer that krait uses
  *	probe stats		keeps the kernel's BPF run-time statistics on
  *	probe watch PID		for each line of stdin, what the perf_event program of PID has cost
- *	probe run CMD [ARG]...	runs CMD; when it was executed, how it ended, its peak memory and
- *CPU time probe spin		a busy process that is no Python
+ *	probe run CMD [ARG]...	runs CMD: when it was executed, how it ended, memory, CPU
+ *	probe spin		a busy process that is no Python
  *
  * Each says one line of JSON at a time, and ends when its stdin is closed or its parent is gone: a
  * benchmark that is killed leaves nothing behind. The statistics are switched on by a file

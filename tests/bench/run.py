@@ -19,6 +19,7 @@ import time
 
 import kernel_cost
 import krait_cost
+import peer_cost
 import recorded_cost
 import target_cost
 from harness import CantMeasure, KRAIT, build_probe, find_pythons, pick
@@ -32,6 +33,7 @@ SECTIONS = {
     "report": recorded_cost.recorded,
     "slowdown": target_cost.slowdown,
     "loss": target_cost.loss,
+    "peers": peer_cost.peers,
 }
 
 
