@@ -80,7 +80,7 @@ static int word_all(struct folded *f)
 
 /* A word and what follows it. */
 struct place {
-	const char *text;
+	const struct word *word;
 	uint32_t *rank;
 	char end;
 };
@@ -88,16 +88,13 @@ struct place {
 static int compare_places(const void *a, const void *b)
 {
 	const struct place *p = a, *q = b;
-	unsigned char x, y;
-	size_t i = 0;
+	uint32_t len = p->word->len < q->word->len ? p->word->len : q->word->len;
+	int by_text =
+		p->word->text == q->word->text ? 0 : memcmp(p->word->text, q->word->text, len);
+	unsigned char x = len < p->word->len ? p->word->text[len] : p->end;
+	unsigned char y = len < q->word->len ? q->word->text[len] : q->end;
 
-	if (p->text == q->text)
-		return (p->end > q->end) - (p->end < q->end);
-	while (p->text[i] && p->text[i] == q->text[i])
-		i++;
-	x = p->text[i] ? p->text[i] : p->end;
-	y = q->text[i] ? q->text[i] : q->end;
-	return x < y ? -1 : x > y;
+	return by_text ? by_text : x < y ? -1 : x > y;
 }
 
 /* Words are compared as strings here, once, and by their ranks from then on: lines are long, and
@@ -112,8 +109,8 @@ static int rank_all(struct folded *f)
 	for (i = 0; i < f->word_cnt; i++) {
 		struct word *word = &f->words[i];
 
-		places[cnt++] = (struct place){word->text, &word->rank, ';'};
-		places[cnt++] = (struct place){word->text, &word->leaf_rank, 0};
+		places[cnt++] = (struct place){word, &word->rank, ';'};
+		places[cnt++] = (struct place){word, &word->leaf_rank, 0};
 	}
 	qsort(places, cnt, sizeof(*places), compare_places);
 	for (i = 0; i < cnt; i++) {
