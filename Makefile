@@ -96,7 +96,7 @@ endif
 
 # ---- Build ----
 
-.PHONY: all clean install uninstall help lint deps deps-test profile bench
+.PHONY: all clean install uninstall help lint deps deps-test profile bench pictures
 .PHONY: test test-unit test-host test-oracle test-golden test-layouts test-e2e tests-build
 .PHONY: test-accuracy test-accuracy-short layouts
 
@@ -200,6 +200,10 @@ test:
 bench: all
 	$(Q)PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/bench/run.py
 
+# How the cost grows, drawn: docs/pictures. It takes minutes, root and gnuplot.
+pictures: all
+	$(Q)PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/bench/curves.py
+
 # The first thing a newcomer runs: from a checkout to a profile in one command.
 profile:
 	@build/packages.sh install build
@@ -238,6 +242,7 @@ help:
 	@echo 'make lint       formatting, function lengths, include directions'
 	@echo 'make layouts    the tables of offsets against the headers of the CPythons at hand'
 	@echo 'make bench      what a sample costs'
+	@echo 'make pictures   how that grows with processes, threads, stacks: docs/pictures'
 	@echo 'make deps       install what the build needs; deps-test: and the tests'
 	@echo 'make install    into DESTDIR/PREFIX/bin (PREFIX=$(PREFIX)); make uninstall'
 	@echo 'make clean      remove what was built'

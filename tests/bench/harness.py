@@ -70,9 +70,11 @@ class Process:
     def hear(self, timeout=ANSWER_S):
         """Its next line."""
         end = time.monotonic() + timeout
+        ready = select.poll()  # select() takes no file descriptor above 1,023
+        ready.register(self.process.stdout, select.POLLIN)
         while b"\n" not in self.pending:
             left = max(0, end - time.monotonic())
-            if not select.select([self.process.stdout], [], [], left)[0]:
+            if not ready.poll(left * 1000):
                 raise CantMeasure("%s says nothing" % " ".join(self.argv))
             more = os.read(self.process.stdout.fileno(), 4096)
             if not more:
@@ -178,7 +180,7 @@ class Krait(Run):
         super().__init__(KRAIT, "record", *args)
 
 
-Reading = namedtuple("Reading", "time_ns run_ns runs targets samples stacks codes maps_bytes")
+Reading = namedtuple("Reading", "time_ns run_ns runs targets unjudged samples stacks codes maps_bytes")
 
 
 def minus(a, b):

@@ -231,11 +231,12 @@ static void say_reading(const struct held *held)
 		bpf_obj_get_info_by_fd(held->prog_fd, &info, &len);
 	snprintf(line, sizeof(line),
 		 "{\"has_counters\": %s, \"time_ns\": %llu, \"run_ns\": %llu, \"runs\": %llu, "
-		 "\"targets\": %llu, \"samples\": %llu, \"stacks\": %llu, \"codes\": %llu, "
-		 "\"maps_bytes\": %llu}",
+		 "\"targets\": %llu, \"unjudged\": %llu, \"samples\": %llu, \"stacks\": %llu, "
+		 "\"codes\": %llu, \"maps_bytes\": %llu}",
 		 held->scratches ? "true" : "false", (unsigned long long)now_ns(),
 		 (unsigned long long)info.run_time_ns, (unsigned long long)info.run_cnt,
 		 (unsigned long long)c[KRAIT_CNT_TARGET_TICKS],
+		 (unsigned long long)c[KRAIT_CNT_UNJUDGED_TICKS],
 		 (unsigned long long)c[KRAIT_CNT_SAMPLES], (unsigned long long)c[KRAIT_CNT_STACKS],
 		 (unsigned long long)c[KRAIT_CNT_CODES], (unsigned long long)held->maps_bytes);
 	say(line);
