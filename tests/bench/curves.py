@@ -39,8 +39,9 @@ WINDOWS = 4
 FOREVER_S = 3600
 AHEAD = -20  # niceness: one such among 500 others gets a seventh of a CPU
 
-FLAT_FACTOR = 1.5
-WORSE_EXPONENT = 1.2
+# Of log cost against log n; 0.1 is a factor of two over three decades.
+FLAT_SLOPE, FLAT_STEEPEST = 0.1, 0.3
+WORSE_STEEPEST = 1.2
 STEP_FACTOR = 3
 
 ONE_BAR_MB, ALL_BAR_MB = 8, 30
@@ -66,9 +67,9 @@ class Growth:
         ]
         self.slope = median(slope for slope, _ in slopes)  # Theil and Sen's
         self.steepest = max([slope for slope, far in slopes if far >= STEP_FACTOR] or [0])
-        if max(y for _, y in at) < FLAT_FACTOR * self.first:
+        if self.slope < FLAT_SLOPE and self.steepest < FLAT_STEEPEST:
             self.verdict = "flat"
-        elif self.steepest > WORSE_EXPONENT:
+        elif self.steepest > WORSE_STEEPEST:
             self.verdict = "worse"
         else:
             self.verdict = "linear"
@@ -140,18 +141,18 @@ def windows_of(curves, watch, pid, count):
         after = watch.read()
         d = minus(after, before)
         before = after
-        if d.targets:
-            ours = d.targets + d.unjudged
+        ours = d.targets + d.unjudged
+        if ours:
             kernel_ns.append((d.run_ns - (d.runs - ours) * curves.reject_ns) / ours)
         ds.append(d)
     samples, seconds, unjudged, targets = (
         sum(getattr(d, field) for d in ds) for field in ("samples", "time_ns", "unjudged", "targets")
     )
-    if len(kernel_ns) < max(1, count // 2) or not samples:
+    if len(kernel_ns) < max(1, count // 2):
         raise CantMeasure("ticks on targets in %d of %d windows only" % (len(kernel_ns), count))
     return {
         "kernel_ns": median(kernel_ns),
-        "own_ns": (cpu_ns(pid) - own_ns) / samples,
+        "own_ns": (cpu_ns(pid) - own_ns) / max(1, samples),
         "per_s": samples / seconds * 1e9,
         "unknown": 100 * unjudged / (unjudged + targets),
     }
@@ -180,7 +181,7 @@ def point(curves, n, args, go=None, settle_s=SETTLE_S, windows=WINDOWS, nice=0):
         taken, lost, lines = losses(krait.footer())
         with open(path, encoding="utf-8", errors="replace") as stream:
             seen = sum(1 for _ in stream)
-    lost_part = 100 * lost / (taken + lost)
+    lost_part = 100 * lost / max(1, taken + lost)
     return Point(n=n, lost=lost_part, seen=seen, rss_mb=rss_mb, maps_mb=maps_mb, **got), lines
 
 
@@ -311,8 +312,8 @@ def threads(curves):
         return over_one(curves, n, "threads", n, min(n, busy), cpu=None)
 
     return [
-        series(curves, "one thread busy, the others waiting", counts, partial(measure, 1)),
-        series(curves, "all threads busy", counts, partial(measure, 1000)),
+        series(curves, "one busy, the others waiting", counts, partial(measure, 1)),
+        series(curves, "all busy", counts, partial(measure, 1000)),
     ]
 
 

@@ -55,7 +55,7 @@ def read(path):
 # ---- Pictures ----
 
 STYLE = """
-set terminal svg size 720,400 noenhanced font "sans-serif,14" linewidth 1
+set terminal svg size 760,420 noenhanced font "sans-serif,13" linewidth 1
 set encoding utf8
 set output "{out}"
 set title "{title}" textcolor rgb "{text}"
@@ -65,17 +65,18 @@ set tics nomirror textcolor rgb "{text}"
 set mytics default
 set xlabel "{xlabel}" textcolor rgb "{text}"
 set ylabel "{ylabel}" textcolor rgb "{text}"
-set key top left textcolor rgb "{text}" samplen 3 spacing 1.2
+set key tmargin left vertical maxrows 2 Left reverse textcolor rgb "{text}" samplen 2.5
 set logscale x
 set xtics ({xtics})
 set xrange [{xmin}:{xmax}]
 """
 
-NS_TICS = [(100, "100 ns"), (1e3, "1 µs"), (1e4, "10 µs"), (1e5, "100 µs"), (1e6, "1 ms")]
+NS_TICS = [(10, "10 ns"), (100, "100 ns"), (1e3, "1 µs"), (1e4, "10 µs"), (1e5, "100 µs")]
+NS_TICS += [(1e6, "1 ms"), (1e7, "10 ms")]
 MB_TICS = [(n, "%d MB" % n) for n in (1, 2, 5, 10, 20, 50, 100, 200, 500)]
 
 TITLES = {
-    "rate": ("What a sample costs at different rates", "samples per second"),
+    "rate": ("What a sample costs, by how many are taken", "samples per second"),
     "depth": ("What a sample costs, by the depth of the stack", "Python frames"),
     "stacks": ("What a sample costs, by how many different stacks there are", "different stacks"),
     "threads": ("What a sample costs, by the threads of the process", "threads"),
@@ -88,10 +89,10 @@ def tics(pairs):
 
 
 def axis(tics_, values):
-    """A log axis from a tic below all values to beyond one above them: that is room for the key."""
+    """A log axis from a tic below all values to one above them."""
     low = max([at for at, _ in tics_ if at <= min(values)] or [tics_[0][0]])
     high = min([at for at, _ in tics_ if at >= max(values)] or [tics_[-1][0]])
-    return "set logscale y\nset ytics (%s)\nset yrange [%g:%g]\n" % (tics(tics_), low, high * 6)
+    return "set logscale y\nset ytics (%s)\nset yrange [%g:%g]\n" % (tics(tics_), low * 0.999, high)
 
 
 def plot(parts):
@@ -127,12 +128,12 @@ def cost_picture(name, path, svg):
     for i, (label, rows) in enumerate(lines):
         dash = FULL if i == len(lines) - 1 else DASHED
         behind = ": " + label if len(lines) > 1 else ""
-        parts.append(part(path, i, 2, "in the kernel, per tick" + behind, KERNEL, dash))
-        parts.append(part(path, i, 3, "krait itself, per sample" + behind, OWN, dash))
+        parts.append(part(path, i, 2, "in the kernel" + behind, KERNEL, dash))
+        parts.append(part(path, i, 3, "krait itself" + behind, OWN, dash))
         values += [row[key] for row in rows for key in ("kernel_ns", "own_ns")]
     xs = [row["n"] for _, rows in lines for row in rows]
     title, xlabel = TITLES[name]
-    return head(svg, title, xlabel, "CPU time", xs) + axis(NS_TICS, values) + plot(parts)
+    return head(svg, title, xlabel, "CPU time per sample", xs) + axis(NS_TICS, values) + plot(parts)
 
 
 def memory_picture(folder, svg):
