@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`krait record -- COMMAND`: a program from its first instruction to its last."""
 import json
+import os
+import signal
 
 import pytest
 
@@ -51,6 +53,18 @@ def test_options_behind_the_dashes_are_the_commands(one_py, tmp_path):
     command = one_py.argv(["-c", "import sys; print(sys.argv[1:])", "-d", "1", "--help"])
     run = kraitrun.record("-o", tmp_path / "x.folded", "--", *command)
     assert run.out == b"['-d', '1', '--help']\n"
+
+
+def test_krait_goes_first_and_the_command_does_not(one_py, tmp_path):
+    """krait has the least niceness there is; the command has that of who started krait."""
+    script = "import os, signal; print(os.nice(0), flush=True); signal.alarm(20); signal.pause()"
+    command = one_py.argv(["-c", script])
+    args = ["record", "-o", tmp_path / "x.folded", "--"] + command
+    with kraitrun.Krait(args) as krait:
+        assert int(krait.process.stdout.readline()) == os.nice(0)
+        assert os.getpriority(os.PRIO_PROCESS, krait.pid) == -20
+        krait.send(signal.SIGINT)
+        krait.wait()
 
 
 def test_duration_leaves_the_command_alone(one_py, tmp_path):

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@
  * highest rate. */
 #define DRAIN_NS (SECOND_NS / 4)
 #define EPOCH_NS SECOND_NS
+#define NICENESS -20
 
 struct session {
 	const struct session_opts *opts;
@@ -277,11 +279,23 @@ static int set_up(struct session *s)
 	return err;
 }
 
+/*
+ * Among a thousand busy processes krait's share of the CPUs is less than the little that it needs:
+ * 97 % of the ticks found a process that it had not come to look at. The command, forked before,
+ * keeps its niceness. Without the permission (CAP_SYS_NICE) it goes on as it is.
+ */
+static void raise_priority(void)
+{
+	if (setpriority(PRIO_PROCESS, 0, NICENESS) != 0)
+		log_verbose("record: niceness %d: %s", NICENESS, strerror(errno));
+}
+
 static int start(struct session *s)
 {
 	uint64_t now;
 	int err;
 
+	raise_priority();
 	s->result->start_mono_ns = now = clock_ns(CLOCK_MONOTONIC);
 	s->drain_at_ns = now + DRAIN_NS;
 	s->epoch_at_ns = now + EPOCH_NS;
