@@ -35,7 +35,7 @@
 #define CHUNK_MIN_BYTES 16384
 /* At worst every frame is a step of its own (heap frames), and a shim stands between any two. */
 #define STEPS_PER_FRAME 2
-#define STEPS_CALLS_CALLS (KRAIT_MAX_DEPTH_LIMIT * STEPS_PER_FRAME / STEPS_CALLS + 1)
+#define WALK_CALLS (KRAIT_MAX_DEPTH_LIMIT * STEPS_PER_FRAME / STEPS_CALLS + 1)
 
 extern __u32 max_depth;
 
@@ -342,7 +342,7 @@ static __always_inline void walk_from(struct scratch *s, __u64 frame, __u32 mark
 	if (mark && stack)
 		frame_fault(w, stack, mark);
 	w->fault = 0;
-	for (__u32 i = 0; i < STEPS_CALLS_CALLS; i++)
+	for (__u32 i = 0; i < WALK_CALLS; i++)
 		if (walk_steps())
 			break;
 	if (w->frame && !w->fault && w->cnt)
