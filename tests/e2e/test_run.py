@@ -3,13 +3,19 @@
 import contextlib
 import os
 import signal
+import sys
 import time
+from collections import Counter
 
 import pytest
 
 import folded
 import kraitrun
 import targets
+
+sys.path.append(os.path.join(kraitrun.TREE, "tests", "bench"))
+
+from recording import read as read_recording
 
 CPU_S = 0.2
 
@@ -134,6 +140,18 @@ def test_no_children(one_py, tmp_path):
             krait.stop()
         forks.stop()
     assert {stack.pid for stack in folded.read(output)} <= {forks.pid, spin.pid}
+
+
+# ---- Epochs ----
+
+
+def test_a_stack_is_sent_again_each_second(spin, tmp_path):
+    """What bounds a loss and the age of a name (ARCHITECTURE.md): in four seconds three times at least, since
+    a busy host may be late with some."""
+    path = tmp_path / "x.krait"
+    kraitrun.record("-p", spin.pid, "-d", 4, "-F", 499, "-o", path, seconds=4)
+    sent = Counter(stack.stack_id for stack in read_recording(str(path)).stacks)
+    assert max(sent.values()) >= 3, sent
 
 
 # ---- Where it writes ----
