@@ -117,7 +117,8 @@ def section_shares(stacks, names):
     return found
 
 
-def judge_distance(row, stacks, spent):
+def judge_distance(row, stacks, measured):
+    spent = measured["spent"]
     cnt = folded.total(stacks)
     shares = {name: seconds / sum(spent.values()) for name, seconds in spent.items()}
     found = section_shares(stacks, spent.keys() - {"between"})
@@ -127,6 +128,8 @@ def judge_distance(row, stacks, spent):
     row.set("b", good, "%.4f < %.4f, n %d" % (distance, bar, cnt))
     if not good:
         row.notes += ["%s: %.4f is %.4f" % (n, shares[n], found[n] / cnt) for n in sorted(shares)]
+    if measured["leapt"]:
+        row.notes.append("sections: leaps of its CPU clock, left out: %(leapt).3f s" % measured)
 
 
 def is_enough(row, cnt):
@@ -188,14 +191,14 @@ def measure_stacks(row, folder):
         workloads["sections"].tell("go")
         let_run(pids, STACKS_S[row.form])
         workloads["sections"].tell("stop")
-        spent = workloads["sections"].hear("measured")["spent"]
+        measured = workloads["sections"].hear("measured")
         run = krait.stop()
         for workload in workloads.values():
             workload.stop()
     stacks = folded.read(path)
     row.count(stacks)
     judge_stacks(row, stacks, workloads, run.ledger)
-    judge_distance(row, folded.of_pid(stacks, workloads["sections"].pid), spent)
+    judge_distance(row, folded.of_pid(stacks, workloads["sections"].pid), measured)
 
 
 # ---- (c) ----
