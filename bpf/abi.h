@@ -2,17 +2,18 @@
 /*
  * What the BPF program and user space say to each other: the one header both sides include.
  *
- * Four kinds of record cross the ring buffer, and the same bytes are what a recording (.krait)
- * holds. Every record starts with struct krait_hdr, is a multiple of 8 bytes long, and has
- * fixed-width fields and explicit padding, so that a recording made on one machine reads on another
- * of the same endianness.
+ * Four kinds of record cross, and the same bytes are what a recording (.krait) holds: SAMPLE in a
+ * ring of its own for each CPU, the others in one BPF ring buffer. Every record starts with struct
+ * krait_hdr, is a multiple of 8 bytes long, and has fixed-width fields and explicit padding, so
+ * that a recording made on one machine reads on another of the same endianness.
  *
  * Identities:
  *   code_id   a code object as it was when last verified: address, owner's address space and
  * fingerprint hashed together. Freed and reallocated code gets another id, so an id never changes
  * meaning. stack_id  the hash of the stack's (code address, instruction) pairs and the process's
  * seed. A STACK record binds it; the latest STACK of that id counts. Re-sent at least once an
- * epoch. A SAMPLE follows the STACK that it names, a STACK follows the CODE records that it names.
+ * epoch. A STACK follows the CODE records that it names, and a SAMPLE is in its ring only after the
+ * STACK that it names is in the other.
  */
 #ifndef KRAIT_ABI_H
 #define KRAIT_ABI_H
@@ -204,7 +205,7 @@ enum krait_loss {
 /* The per-CPU counters: the reasons above, and behind them the totals that they must add up to. */
 enum krait_counter {
 	KRAIT_CNT_TARGET_TICKS = KRAIT_REASON_CNT, /* ticks on targets */
-	KRAIT_CNT_SAMPLES,			   /* SAMPLE records that the ring took */
+	KRAIT_CNT_SAMPLES,			   /* SAMPLE records sent */
 	KRAIT_CNT_TRUNCATED,			   /* of them, with a stack cut at --max-depth */
 	KRAIT_CNT_OTHER_TICKS,			   /* ticks on processes that are no targets */
 	KRAIT_CNT_UNJUDGED_TICKS, /* ticks on processes that user space had not looked at yet */
@@ -212,8 +213,26 @@ enum krait_counter {
 	KRAIT_CNT_EVENTS_LOST,	  /* PROCESS records that the ring did not take */
 	KRAIT_CNT_STACKS,	  /* STACK records sent */
 	KRAIT_CNT_CODES,	  /* CODE records sent */
-	KRAIT_CNT_RING_BYTES,	  /* bytes of all records sent */
+	KRAIT_CNT_RING_BYTES,	  /* bytes of all other records sent */
 	KRAIT_CNT_CNT,
+};
+
+/*
+ * ---- The rings of samples ----
+ *
+ * Almost all that krait sends is samples. In a BPF ring buffer each costs a lock that the CPUs
+ * share and five pages that a tick needs for nothing else; a ring per CPU has one writer, the tick,
+ * and one reader. CPU c's is the elements from c * sample_slots on of the map `samples`; the n-th
+ * sample of the CPU is at n % sample_slots, and has been written once counters[KRAIT_CNT_SAMPLES] >
+ * n.
+ */
+#define KRAIT_COUNTERS_MAX 30
+
+/* How each CPU's memory starts, which user space maps. */
+struct krait_cpu {
+	__u64 counters[KRAIT_COUNTERS_MAX]; /* by enum krait_counter */
+	__u64 samples_read;		    /* user space: it has read so many */
+	__u64 sample_slots;		    /* user space: the ring's length, a power of two */
 };
 
 /* ---- What user space tells the walker ---- */
@@ -327,6 +346,8 @@ _Static_assert(sizeof(struct krait_code_rec) == 72, "abi: code");
 _Static_assert(sizeof(struct krait_frame) == 16, "abi: frame");
 _Static_assert(sizeof(struct krait_stack_rec) == 32, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
+_Static_assert(KRAIT_CNT_CNT <= KRAIT_COUNTERS_MAX, "abi: counters");
+_Static_assert(sizeof(struct krait_cpu) == 256, "abi: cpu");
 _Static_assert(sizeof(struct krait_layout) == 92, "abi: layout");
 _Static_assert(sizeof(struct krait_proc) == 64, "abi: proc");
 

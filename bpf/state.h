@@ -108,8 +108,6 @@ _Static_assert(sizeof(struct recent) == 128, "state: recent");
 
 /* Threads that a CPU remembers so, by the low bits of their ids. */
 #define RECENT_CNT 16
-/* Of the counters' place: whole cache lines. */
-#define COUNTERS_MAX 32
 #define PAGE_BYTES 4096
 
 /*
@@ -120,7 +118,7 @@ _Static_assert(sizeof(struct recent) == 128, "state: recent");
 struct scratch {
 	union {
 		struct {
-			__u64 counters[COUNTERS_MAX]; /* first: user space reads them in place */
+			struct krait_cpu cpu; /* first */
 			struct recent recents[RECENT_CNT];
 			__u32 pid, tid;
 			__u64 mm;
@@ -161,7 +159,6 @@ struct scratch {
 	__u8 pad[-(WINDOW_BYTES + 2 * FRAME_BYTES + sizeof(struct code_build)) % PAGE_BYTES];
 };
 
-_Static_assert(KRAIT_CNT_CNT <= COUNTERS_MAX, "state: counters");
 _Static_assert(sizeof(struct scratch) % PAGE_BYTES == 0, "state: scratch");
 _Static_assert(__builtin_offsetof(struct scratch, window) == PAGE_BYTES, "state: hot page");
 

@@ -92,6 +92,11 @@ def test_the_file_holds_every_sample(lives):
     assert folded.total(lives.stacks) == lives.run.ledger.samples
 
 
+def test_the_last_samples_of_a_life_have_its_name(lives):
+    """Those that still wait when a process ends, or becomes another program, are the old one's."""
+    assert not [stack for stack in lives.stacks if stack.cmdline == "[unknown]"]
+
+
 def test_children_that_were_there_before(lives):
     early = folded.of_pid(lives.stacks, lives.workloads["forks"].facts["early"])
     assert_all_in(early, "child_early", 20)

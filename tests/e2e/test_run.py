@@ -76,6 +76,25 @@ def test_target_that_ends_during_the_run(spin, tmp_path):
     assert folded.total(folded.having(folded.read(output), "spin")) > 5
 
 
+def test_samples_that_nobody_reads(spin, tmp_path):
+    """
+    A krait that does not come to run. A CPU has room for some two seconds of samples; what comes
+    after is lost, is told, and the books balance. What came before is all there.
+    """
+    output = tmp_path / "run.folded"
+    os.sched_setaffinity(spin.pid, [min(os.sched_getaffinity(spin.pid))])
+    with kraitrun.start_record("-p", spin.pid, "-F", 499, "-o", output) as krait:
+        targets.wait_cpu([spin.pid], CPU_S)
+        krait.send(signal.SIGSTOP)
+        targets.wait_cpu([spin.pid], 3)
+        krait.send(signal.SIGCONT)
+        targets.wait_cpu([spin.pid], CPU_S)
+        run = krait.stop()
+    lost = kraitrun.losses(run.err)["because the ring buffer was full"]
+    assert lost > 0
+    assert folded.total(folded.read(output)) == run.ledger.samples >= 2 * 499
+
+
 def test_two_at_once(spin, tmp_path):
     """Two kraits do not disturb one another."""
     outputs = [tmp_path / "one.folded", tmp_path / "two.folded"]

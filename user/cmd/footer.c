@@ -106,6 +106,13 @@ static void cost_line(const struct session_result *r)
 		 seconds(use.ru_utime) + seconds(use.ru_stime), r->duration_ns / 1e9, peak_mb());
 }
 
+/* All that crossed from the kernel. */
+static uint64_t sent_bytes(const uint64_t *counters)
+{
+	return counters[KRAIT_CNT_RING_BYTES] +
+	       counters[KRAIT_CNT_SAMPLES] * sizeof(struct krait_sample_rec);
+}
+
 void footer_run(const struct session_result *r)
 {
 	const uint64_t *c = r->counters;
@@ -132,7 +139,7 @@ void footer_run(const struct session_result *r)
 	if (r->first_sample_ns)
 		log_verbose("first sample after %.1f ms", r->first_sample_ns / 1e6);
 	log_verbose("sent: %" PRIu64 " stacks, %" PRIu64 " code objects, %" PRIu64 " bytes in all",
-		    c[KRAIT_CNT_STACKS], c[KRAIT_CNT_CODES], c[KRAIT_CNT_RING_BYTES]);
+		    c[KRAIT_CNT_STACKS], c[KRAIT_CNT_CODES], sent_bytes(c));
 	cost_line(r);
 }
 
@@ -149,7 +156,7 @@ void footer_stats(const struct session_result *r)
 		log_info("stats: %.2f us of krait's CPU per sample (start-up included), %.1f bytes "
 			 "per sample",
 			 (seconds(use.ru_utime) + seconds(use.ru_stime)) * 1e6 / samples,
-			 (double)r->counters[KRAIT_CNT_RING_BYTES] / samples);
+			 (double)sent_bytes(r->counters) / samples);
 	log_info("stats: %" PRIu64 " stacks and %" PRIu64 " code objects sent, %" PRIu64
 		 " ticks on other processes",
 		 r->counters[KRAIT_CNT_STACKS], r->counters[KRAIT_CNT_CODES],

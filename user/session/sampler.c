@@ -16,6 +16,8 @@
 
 #include "krait.skel.h"
 #include "user/base/log.h"
+#include "user/drain/records.h"
+#include "user/drain/samples.h"
 #include "user/session/features.h"
 #include "user/session/kernel_btf.h"
 
@@ -30,9 +32,8 @@
 struct sampler {
 	struct krait_bpf *skel;
 	struct ring_buffer *ring;
-	struct bpf_link **links;  /* cpu_cnt of them; NULL for a CPU that is offline */
-	const uint8_t *scratches; /* the map of that name: a CPU's counters are first in its part */
-	size_t scratches_bytes;
+	struct bpf_link **links; /* cpu_cnt of them; NULL for a CPU that is offline */
+	struct samples samples;
 	uint32_t freq_hz;
 	int cpu_cnt;
 	int stats_fd; /* open: the kernel times BPF programs; -1: it does not */
@@ -73,29 +74,59 @@ static int size_maps(struct krait_bpf *skel, const struct sampler_opts *opts, in
 	skel->rodata->ask_unknown = opts->ask_unknown;
 	skel->rodata->follow_children = opts->follow_children;
 	skel->rodata->wake_bytes = ring_bytes(opts->freq_hz, cpu_cnt) / 4;
-	err = bpf_map__set_max_entries(skel->maps.ring, ring_bytes(opts->freq_hz, cpu_cnt));
+	err = bpf_map__set_max_entries(skel->maps.samples,
+				       cpu_cnt * samples_slot_cnt(opts->freq_hz, cpu_cnt));
+	err = err ?: bpf_map__set_max_entries(skel->maps.ring, ring_bytes(opts->freq_hz, cpu_cnt));
 	err = err ?: bpf_map__set_max_entries(skel->maps.scratches, cpu_cnt);
 	return err ?: bpf_map__set_max_entries(skel->maps.stacks, cpu_cnt);
 }
 
+/* The end of a pid's life passes its samples on first. */
 static int on_ring_record(void *ctx, void *data, size_t size)
 {
+	const struct krait_process_rec *rec = data;
 	struct sampler *s = ctx;
+	int err = 0;
 
-	return s->fn(s->fn_arg, data, size);
+	if (record_check(data, size) && rec->h.kind == KRAIT_PROCESS &&
+	    (rec->what == KRAIT_PROCESS_EXEC || rec->what == KRAIT_PROCESS_EXIT))
+		err = samples_take_before(&s->samples, rec->pid, rec->time_ns, s->fn, s->fn_arg);
+	return err ?: s->fn(s->fn_arg, data, size);
 }
 
-static int map_counters(struct sampler *s)
+static size_t array_bytes(const struct bpf_map *map)
 {
-	struct bpf_map *map = s->skel->maps.scratches;
-	size_t bytes = (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map);
-	void *at = mmap(NULL, bytes, PROT_READ, MAP_SHARED, bpf_map__fd(map), 0);
+	return (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map);
+}
 
-	if (at == MAP_FAILED)
-		return -errno;
-	s->scratches = at;
-	s->scratches_bytes = bytes;
-	return 0;
+/* The whole of an array map, or NULL with errno. */
+static void *map_array(const struct bpf_map *map)
+{
+	void *at = mmap(NULL, array_bytes(map), PROT_READ | PROT_WRITE, MAP_SHARED,
+			bpf_map__fd(map), 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+static int map_samples(struct sampler *s)
+{
+	s->samples = (struct samples){
+		.cpus = map_array(s->skel->maps.scratches),
+		.cpu_stride = bpf_map__value_size(s->skel->maps.scratches),
+		.cpu_cnt = s->cpu_cnt,
+		.rings = map_array(s->skel->maps.samples),
+		.slot_cnt = samples_slot_cnt(s->freq_hz, s->cpu_cnt),
+	};
+	return s->samples.cpus && s->samples.rings ? samples_init(&s->samples) : -errno;
+}
+
+static void unmap_samples(struct sampler *s)
+{
+	if (s->samples.cpus)
+		munmap(s->samples.cpus, array_bytes(s->skel->maps.scratches));
+	if (s->samples.rings)
+		munmap(s->samples.rings, array_bytes(s->skel->maps.samples));
+	samples_release(&s->samples);
 }
 
 /*
@@ -139,7 +170,7 @@ static int load(struct sampler *s, const struct sampler_opts *opts)
 {
 	int err = load_skel(s, opts);
 
-	err = err ?: map_counters(s);
+	err = err ?: map_samples(s);
 	err = err ?: krait_bpf__attach(s->skel);
 	if (err)
 		return err;
@@ -177,8 +208,7 @@ void sampler_free(struct sampler *s)
 		sampler_stop(s);
 	if (s->stats_fd >= 0)
 		close(s->stats_fd);
-	if (s->scratches)
-		munmap((void *)s->scratches, s->scratches_bytes);
+	unmap_samples(s);
 	ring_buffer__free(s->ring);
 	krait_bpf__destroy(s->skel);
 	free(s->links);
@@ -244,8 +274,9 @@ int sampler_drain(struct sampler *s, sampler_record_fn fn, void *arg)
 
 	s->fn = fn;
 	s->fn_arg = arg;
+	samples_look(&s->samples);
 	ret = ring_buffer__consume(s->ring);
-	return ret < 0 ? ret : 0;
+	return ret < 0 ? ret : samples_take(&s->samples, fn, arg);
 }
 
 /* Writes an entry of the process map and makes every CPU forget what it remembers of any. */
@@ -322,11 +353,10 @@ void sampler_tick_cost(const struct sampler *s, uint64_t *total_ns, uint64_t *cn
 
 void sampler_counters(const struct sampler *s, uint64_t *counters)
 {
-	size_t stride = bpf_map__value_size(s->skel->maps.scratches);
-
 	memset(counters, 0, KRAIT_CNT_CNT * sizeof(*counters));
 	for (int cpu = 0; cpu < s->cpu_cnt; cpu++) {
-		const volatile uint64_t *of_cpu = (const void *)(s->scratches + cpu * stride);
+		const volatile uint64_t *of_cpu =
+			(const void *)(s->samples.cpus + cpu * s->samples.cpu_stride);
 
 		for (int i = 0; i < KRAIT_CNT_CNT; i++)
 			counters[i] += of_cpu[i];

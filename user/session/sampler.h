@@ -34,14 +34,13 @@ void sampler_free(struct sampler *s);
 
 /* Starts the timers: one per online CPU. 0 or -errno, logged. */
 int sampler_start(struct sampler *s);
-/* Stops them: when this returns no further tick will run. Records may still wait in the ring. */
+/* Stops them: when this returns no further tick will run. Records may still wait to be drained. */
 void sampler_stop(struct sampler *s);
 
-/* Readable when the kernel wants the ring read at once; it must be read every now and then anyway.
- */
+/* Readable when the kernel wants to be drained at once; it must be every now and then anyway. */
 int sampler_fd(const struct sampler *s);
-/* Calls fn for each record that waits, not yet checked; `avail` bytes are its. 0 or fn's first
- * negative value. */
+/* Calls fn for each record that waits, not yet checked; `avail` bytes are its. The samples of a CPU
+ * come in order of time, after the records that they build on. 0 or fn's first negative value. */
 typedef int (*sampler_record_fn)(void *arg, void *record, size_t avail);
 int sampler_drain(struct sampler *s, sampler_record_fn fn, void *arg);
 

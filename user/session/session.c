@@ -2,10 +2,10 @@
 /*
  * The event loop of a run.
  *
- * One thread, one epoll, three files: the ring (which wakes us only for what can't wait), the
- * signals, the command's pidfd. Whatever has a time (reading the ring, the next epoch, the progress
+ * One thread, one epoll, three files: the ring buffer (which wakes us only for what can't wait),
+ * the signals, the command's pidfd. Whatever has a time (draining, the next epoch, the progress
  * line, an interpreter to look at again, the end) is a deadline, and the nearest one is epoll's
- * timeout. Samples never wake us: the ring is read DRAIN_NS after the last time.
+ * timeout. Samples never wake us: they are drained DRAIN_NS after the last time.
  */
 #include "user/session/session.h"
 
@@ -29,8 +29,8 @@
 #include "user/session/sampler.h"
 
 #define SECOND_NS 1000000000ULL
-/* Four wake-ups a second: nothing beside what they carry, and a ring holds several seconds of the
- * highest rate. */
+/* Four wake-ups a second: nothing beside what they carry, and the rings hold two seconds of samples
+ * at least. */
 #define DRAIN_NS (SECOND_NS / 4)
 #define EPOCH_NS SECOND_NS
 #define NICENESS -20
@@ -90,8 +90,10 @@ static int on_record(void *arg, void *record, size_t avail)
 	if (h->kind == KRAIT_SAMPLE) {
 		const struct krait_sample_rec *sample = record;
 
-		if (!s->sample_cnt++)
-			s->result->first_sample_ns = sample->time_ns - s->result->start_mono_ns;
+		uint64_t after_ns = sample->time_ns - s->result->start_mono_ns;
+
+		if (!s->sample_cnt++ || after_ns < s->result->first_sample_ns)
+			s->result->first_sample_ns = after_ns;
 	}
 	s->err = emit(h, s);
 	if (!s->err && h->kind == KRAIT_PROCESS)
@@ -309,7 +311,7 @@ static int start(struct session *s)
 	return err;
 }
 
-/* Ends the sampling, takes what still waits in the ring, and the books. */
+/* Ends the sampling, takes what still waits, and the books. */
 static void finish(struct session *s)
 {
 	struct session_result *r = s->result;

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The rings of samples: what the kernel would write is written here, a CPU's records one after
+ * another and its counter raised, and read as the sampler does.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "user/drain/samples.h"
+
+#define CPUS 3
+#define SLOTS 8
+#define STRIDE 4096 /* a CPU's memory is longer than its head */
+#define NONE 0xffff /* no call of the reader fails */
+
+struct kernel {
+	uint8_t cpus[CPUS * STRIDE];
+	struct krait_sample_rec rings[CPUS * SLOTS];
+	struct samples samples;
+};
+
+struct reader {
+	uint64_t stack_ids[64];
+	uint32_t cnt;
+	uint32_t fail_at;
+};
+
+static struct krait_cpu *cpu_of(struct kernel *k, uint32_t cpu)
+{
+	return (struct krait_cpu *)(k->cpus + cpu * STRIDE);
+}
+
+static int set_up(void **state)
+{
+	struct kernel *k = calloc(1, sizeof(*k));
+
+	assert_non_null(k);
+	k->samples = (struct samples){.rings = k->rings,
+				      .cpus = k->cpus,
+				      .cpu_stride = STRIDE,
+				      .cpu_cnt = CPUS,
+				      .slot_cnt = SLOTS};
+	assert_int_equal(samples_init(&k->samples), 0);
+	*state = k;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct kernel *k = *state;
+
+	samples_release(&k->samples);
+	free(k);
+	return 0;
+}
+
+/* As bpf/krait.bpf.c, sample_send: false if the ring is full. Its stack id says which it is. */
+static bool write_sample(struct kernel *k, uint32_t cpu, uint32_t pid, uint64_t time_ns)
+{
+	struct krait_cpu *c = cpu_of(k, cpu);
+	__u64 *cnt = &c->counters[KRAIT_CNT_SAMPLES];
+
+	if (*cnt - c->samples_read >= c->sample_slots)
+		return false;
+	k->rings[cpu * SLOTS + *cnt % c->sample_slots] =
+		(struct krait_sample_rec){.h = {.kind = KRAIT_SAMPLE},
+					  .time_ns = time_ns,
+					  .stack_id = cpu * 1000 + *cnt,
+					  .pid = pid};
+	(*cnt)++;
+	return true;
+}
+
+static int on_record(void *arg, void *record, size_t avail)
+{
+	const struct krait_sample_rec *rec = record;
+	struct reader *r = arg;
+
+	assert_int_equal(avail, sizeof(*rec));
+	assert_int_equal(rec->h.kind, KRAIT_SAMPLE);
+	if (r->cnt == r->fail_at)
+		return -5;
+	r->stack_ids[r->cnt++] = rec->stack_id;
+	return 0;
+}
+
+static void assert_read(const struct reader *r, const uint64_t *ids, uint32_t cnt)
+{
+	assert_int_equal(r->cnt, cnt);
+	for (uint32_t i = 0; i < cnt; i++)
+		assert_int_equal(r->stack_ids[i], ids[i]);
+}
+
+#define ASSERT_READ(r, ...)                                                                        \
+	assert_read(r, (const uint64_t[]){__VA_ARGS__},                                            \
+		    sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+
+static struct reader take(struct kernel *k)
+{
+	struct reader r = {.fail_at = NONE};
+
+	assert_int_equal(samples_take(&k->samples, on_record, &r), 0);
+	return r;
+}
+
+static void test_only_what_was_looked_at(void **state)
+{
+	struct kernel *k = *state;
+	struct reader r;
+
+	write_sample(k, 0, 7, 10);
+	write_sample(k, 2, 7, 11);
+	write_sample(k, 2, 7, 12);
+	samples_look(&k->samples);
+	write_sample(k, 0, 7, 13);
+	write_sample(k, 1, 7, 14);
+	r = take(k);
+	ASSERT_READ(&r, 0, 2000, 2001);
+	samples_look(&k->samples);
+	r = take(k);
+	ASSERT_READ(&r, 1, 1000);
+	r = take(k);
+	assert_int_equal(r.cnt, 0);
+}
+
+/* A ring goes round and round; each sample is read once, and a full one takes no more. */
+static void test_round_and_full(void **state)
+{
+	struct kernel *k = *state;
+	uint64_t next = 0;
+
+	for (int round = 0; round < 20; round++) {
+		uint32_t cnt = 0;
+		struct reader r;
+
+		while (cnt < 5u + round % 6 && write_sample(k, 0, 7, 10))
+			cnt++;
+		assert_int_equal(cnt, 5 + round % 6 < SLOTS ? 5 + round % 6 : SLOTS);
+		samples_look(&k->samples);
+		r = take(k);
+		assert_int_equal(r.cnt, cnt);
+		for (uint32_t i = 0; i < cnt; i++)
+			assert_int_equal(r.stack_ids[i], next++);
+	}
+}
+
+/* A life that ends: its samples come first, the others' when they are due, none twice. */
+static void test_before_an_end(void **state)
+{
+	struct reader early = {.fail_at = NONE}, late;
+	struct kernel *k = *state;
+
+	write_sample(k, 0, 7, 10);
+	write_sample(k, 0, 8, 20);
+	write_sample(k, 0, 7, 40);
+	write_sample(k, 1, 7, 15);
+	write_sample(k, 1, 7, 30);
+	samples_look(&k->samples);
+	assert_int_equal(samples_take_before(&k->samples, 7, 30, on_record, &early), 0);
+	ASSERT_READ(&early, 0, 1000);
+	assert_int_equal(samples_take_before(&k->samples, 7, 30, on_record, &early), 0);
+	assert_int_equal(early.cnt, 2);
+	late = take(k);
+	ASSERT_READ(&late, 1, 2, 1001);
+	/* The slots are as good as new. */
+	for (int i = 0; i < SLOTS; i++)
+		assert_true(write_sample(k, 0, 7, 50));
+	assert_false(write_sample(k, 0, 7, 50));
+	samples_look(&k->samples);
+	late = take(k);
+	assert_int_equal(late.cnt, SLOTS);
+}
+
+static void test_error_ends_it(void **state)
+{
+	struct reader r = {.fail_at = 1};
+	struct kernel *k = *state;
+
+	for (int i = 0; i < 3; i++)
+		write_sample(k, 1, 7, 10 + i);
+	samples_look(&k->samples);
+	assert_int_equal(samples_take(&k->samples, on_record, &r), -5);
+	assert_int_equal(r.cnt, 1);
+}
+
+static void test_slots(void **state)
+{
+	(void)state;
+	assert_int_equal(samples_slot_cnt(1, 2), 2);
+	assert_int_equal(samples_slot_cnt(99, 2), 256);
+	assert_int_equal(samples_slot_cnt(10000, 2), 32768);
+	/* 256 CPUs: 8,192 slots of 40 bytes each are 84 MB, and hold most of a second. */
+	assert_int_equal(samples_slot_cnt(10000, 256), 8192);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_only_what_was_looked_at, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_round_and_full, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_before_an_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_error_ends_it, set_up, tear_down),
+		cmocka_unit_test(test_slots),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The rings of samples (bpf/abi.h), read: one per CPU, in memory shared with the kernel.
+ *
+ * A sample must not be passed on before the records that it builds on, which come in another ring.
+ * So a reading has three steps: samples_look notes what has been written, the other ring is read,
+ * samples_take passes on what was noted. In between, an event that ends a life of a pid first lets
+ * the samples of that life through (samples_take_before).
+ */
+#ifndef KRAIT_DRAIN_SAMPLES_H
+#define KRAIT_DRAIN_SAMPLES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/abi.h"
+
+/* Both are the kernel's memory, mapped to be written; borrowed. */
+struct samples {
+	struct krait_sample_rec *rings; /* slot_cnt for each CPU */
+	uint8_t *cpus;			/* a struct krait_cpu every cpu_stride bytes */
+	size_t cpu_stride;
+	uint32_t cpu_cnt;
+	uint32_t slot_cnt; /* a power of two */
+	uint64_t *seen;	   /* of each CPU: how many samples the last look found */
+};
+
+/* What is called with each record, `avail` bytes; a negative value ends the reading. */
+typedef int (*samples_record_fn)(void *arg, void *record, size_t avail);
+
+/* The slots of a CPU's ring, so that it holds two seconds of samples at least; half a second on a
+ * host of so many CPUs that it would take much memory. */
+uint32_t samples_slot_cnt(uint32_t freq_hz, uint32_t cpu_cnt);
+
+/* Tells the kernel how long the rings are; `s` has all but `seen`. 0 or -ENOMEM. */
+int samples_init(struct samples *s);
+void samples_release(struct samples *s);
+
+void samples_look(struct samples *s);
+/* Passes on what the last look found, each CPU's in order of time, and frees its slots. 0 or fn's
+ * first negative value. */
+int samples_take(struct samples *s, samples_record_fn fn, void *arg);
+/* Passes on those of `pid` from before time_ns. */
+int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, samples_record_fn fn,
+			void *arg);
+
+#endif
