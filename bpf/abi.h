@@ -33,12 +33,11 @@
 #define KRAIT_NAME_BYTES 1024 /* of a name or qualified name; longer ones are cut and say so */
 #define KRAIT_FILE_BYTES 4096 /* of a file name: PATH_MAX */
 #define KRAIT_LINES_CHUNK_BYTES                                                                    \
-	16384			/* of a line table per CODE record; longer tables take several */
-#define KRAIT_LINES_CHUNKS 32	/* 512 KB; the standard library's largest table is 37 KB */
-#define KRAIT_COMM_BYTES 16	/* TASK_COMM_LEN, include/linux/sched.h */
-#define KRAIT_LAYOUTS 64	/* distinct interpreter layouts alive at once */
-#define KRAIT_INTERP_BYTES 1024 /* of an interpreter that are read at once, at most */
-#define KRAIT_NO_OFF 0xffff	/* an offset that this version does not have */
+	16384		      /* of a line table per CODE record; longer tables take several */
+#define KRAIT_LINES_CHUNKS 32 /* 512 KB; the standard library's largest table is 37 KB */
+#define KRAIT_COMM_BYTES 16   /* TASK_COMM_LEN, include/linux/sched.h */
+#define KRAIT_LAYOUTS 64      /* distinct interpreter layouts alive at once */
+#define KRAIT_NO_OFF 0xffff   /* an offset that this version does not have */
 #define KRAIT_STR_BYTES                                                                            \
 	0xff /* names are byte strings (2.7), whose text starts at str_ascii_bytes */
 
@@ -134,8 +133,8 @@ struct krait_frame {
 	1 /* hdr.flags: deeper than --max-depth; the innermost frames were kept */
 
 #define KRAIT_STACK_GC                                                                             \
-	2 /* hdr.flags: the thread is collecting garbage; what the collector itself calls          \
-	     (finalizers, callbacks) is on top */
+	2 /* hdr.flags: the thread is collecting garbage, or in C code that a finalizer or         \
+	     callback calls, whose frames are on top then */
 
 struct krait_stack_rec {
 	struct krait_hdr h;
@@ -259,10 +258,6 @@ struct krait_layout {
 	 * there; KRAIT_NO_OFF where krait_proc.current_addr tells. */
 	__u16 interp_gil_off;
 	__u16 gil_holder_off;
-	/* Where both the head of the thread list and collecting lie in the interpreter, near each
-	 * other: they are read together. 0 bytes: they are not near. */
-	__u16 interp_first_off;
-	__u16 interp_read_bytes;
 	__u16 ts_read_bytes; /* reading so much of a PyThreadState takes in every ts_ field */
 	__u16 ts_prev_off; /* or KRAIT_NO_OFF (2.7), and then a state is searched for at every tick
 			    */
@@ -334,6 +329,10 @@ struct krait_proc {
 				 */
 	__u64 collecting_addr;	/* READY: where the collector says that it runs, if one serves all
 				   interpreters (3.7, 3.8); else 0 */
+	__u64 runtime_addr;	/* READY: _PyRuntime, and */
+	__u64 eval_addr;	/* _PyEval_EvalFrameDefault, the evaluation loop; */
+	__u32 runtime_bytes;	/* their sizes, 0 where that is */
+	__u32 eval_bytes;	/* not to be had */
 	__u32 look_again_ms;	/* how long to wait after the next question; doubles */
 	__u16 state;		/* enum krait_proc_state */
 	__u16 layout_idx;	/* READY: into the layout map */
@@ -348,7 +347,7 @@ _Static_assert(sizeof(struct krait_stack_rec) == 32, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
 _Static_assert(KRAIT_CNT_CNT <= KRAIT_COUNTERS_MAX, "abi: counters");
 _Static_assert(sizeof(struct krait_cpu) == 256, "abi: cpu");
-_Static_assert(sizeof(struct krait_layout) == 92, "abi: layout");
-_Static_assert(sizeof(struct krait_proc) == 64, "abi: proc");
+_Static_assert(sizeof(struct krait_layout) == 88, "abi: layout");
+_Static_assert(sizeof(struct krait_proc) == 88, "abi: proc");
 
 #endif /* KRAIT_ABI_H */

@@ -416,7 +416,7 @@ static __always_inline bool layout_load(struct scratch *s)
 
 /* Prepares the CPU's scratch for the target and takes the sample. */
 static __always_inline enum krait_loss target_tick(struct scratch *s, struct recent *r,
-						   struct task_struct *task)
+						   struct task_struct *task, __u64 ip)
 {
 	s->proc = r->proc;
 	s->pid = task->tgid;
@@ -425,6 +425,7 @@ static __always_inline enum krait_loss target_tick(struct scratch *s, struct rec
 	s->now_ns = bpf_ktime_get_ns();
 	s->key = thread_key_of(task);
 	s->needs_own = r->needs_own;
+	s->is_in_eval = ip - s->proc.eval_addr < s->proc.eval_bytes;
 	if (!layout_load(s))
 		return KRAIT_LOSS_LAYOUT_MISSING;
 	return sample(s, r);
@@ -474,13 +475,13 @@ KRAIT_GLOBAL int tick_learn(void)
 
 /* A tick on a Python. */
 static __always_inline enum krait_loss python_tick(struct scratch *s, struct recent *r,
-						   struct task_struct *task)
+						   struct task_struct *task, __u64 ip)
 {
 	if (r->state == KRAIT_PROC_STARTING)
 		return KRAIT_LOSS_STARTING;
 	if (r->state == KRAIT_PROC_UNSUPPORTED)
 		return KRAIT_LOSS_UNSUPPORTED;
-	return target_tick(s, r, task);
+	return target_tick(s, r, task, ip);
 }
 
 SEC("perf_event")
@@ -509,7 +510,7 @@ int krait_tick(struct bpf_perf_event_data *ctx)
 		return 0;
 	}
 	s->cpu.counters[KRAIT_CNT_TARGET_TICKS]++;
-	loss = python_tick(s, r, task);
+	loss = python_tick(s, r, task, PT_REGS_IP(&ctx->regs));
 	if (loss)
 		platform_count(loss, 1);
 	return 0;

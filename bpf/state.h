@@ -101,7 +101,6 @@ struct recent {
 	__u64 tstate;
 	__u64 newest_until_ns; /* as in struct thread_memo */
 	struct krait_proc proc;
-	__u64 pad[3]; /* to whole cache lines */
 };
 
 _Static_assert(sizeof(struct recent) == 128, "state: recent");
@@ -126,9 +125,10 @@ struct scratch {
 			/* This stack holds a frame with a fault, or a code object that is not
 			 * trusted yet: look again at the next tick. */
 			__u32 is_unsettled;
-			__u64 now_ns;	  /* of this tick */
-			__u32 collecting; /* gc.collecting of the interpreter, if it was read */
-			__u32 is_collecting_known;
+			__u64 now_ns; /* of this tick */
+			/* The thread itself executes Python's bytecode, no C function that it
+			 * called. */
+			bool is_in_eval;
 			__u64 stack_key;
 			__u64 stack_id;
 			__u64 interp_id;  /* of the stack being learnt */

@@ -30,7 +30,7 @@
 /* A _PyCFrame: up to 24 bytes (3.11), read with what follows it on the C stack. */
 #define CFRAME_WORDS 4
 /* How long a thread's interpreter counts as the newest: to make another one takes some 10 ms. */
-#define NEWEST_MS 4
+#define NEWEST_MS 8
 #define SEARCH_AGAIN_MIN_MS 8
 #define SEARCH_AGAIN_MAX_MS 1024
 
@@ -47,7 +47,6 @@ static __always_inline bool ts_read(struct scratch *s, __u64 tstate)
 {
 	__u32 n = s->layout.ts_read_bytes;
 
-	s->is_collecting_known = 0; /* that of another state's interpreter */
 	if (n > TSTATE_BYTES)
 		n = TSTATE_BYTES;
 	keep_bounds(n);
@@ -63,30 +62,10 @@ static __always_inline bool ts_matches(const struct scratch *s)
 }
 
 /*
- * What the interpreter says of the head of its list, *head, and of its collector, s->collecting, in
- * one read. It goes to where the window of frames will be: memory that this tick needs anyway.
- */
-static __always_inline bool interp_read(struct scratch *s, __u64 *head)
-{
-	const struct krait_layout *l = &s->layout;
-	__u32 n = l->interp_read_bytes;
-
-	if (n > KRAIT_INTERP_BYTES)
-		n = KRAIT_INTERP_BYTES;
-	keep_bounds(n);
-	if (platform_read_user(s->window, n, ts_word(s, l->ts_interp_off) + l->interp_first_off) !=
-	    0)
-		return false;
-	*head = word_at(s->window +
-			((l->interp_threads_off - l->interp_first_off) & (KRAIT_INTERP_BYTES - 1)));
-	s->collecting =
-		(__u32)word_at(s->window + ((l->interp_collecting_off - l->interp_first_off) &
-					    (KRAIT_INTERP_BYTES - 1)));
-	s->is_collecting_known = 1;
-	return true;
-}
-
-/* Whether the thread state in s->ts, at address tstate, is known to be in its interpreter's list.
+ * Whether the thread state in s->ts, at address tstate, is known to be in its interpreter's list.
+ * Since 3.11 the first one is a part of _PyRuntime, which is never freed (Python/pystate.c,
+ * free_threadstate); if it is not in the list any more it runs no frame. So nothing need be looked
+ * up.
  */
 static __always_inline bool ts_is_listed(struct scratch *s, __u64 tstate)
 {
@@ -94,9 +73,9 @@ static __always_inline bool ts_is_listed(struct scratch *s, __u64 tstate)
 
 	if (s->layout.ts_prev_off == KRAIT_NO_OFF)
 		return false;
+	if (tstate - s->proc.runtime_addr < s->proc.runtime_bytes)
+		return true;
 	prev = ts_word(s, s->layout.ts_prev_off);
-	if (!prev && s->layout.interp_read_bytes)
-		return interp_read(s, &back) && back == tstate;
 	link = prev ? prev + s->layout.ts_next_off
 		    : ts_word(s, s->layout.ts_interp_off) + s->layout.interp_threads_off;
 	return platform_read_user(&back, sizeof(back), link) == 0 && back == tstate;
@@ -175,22 +154,22 @@ KRAIT_GLOBAL int holds_gil(void)
 }
 
 /*
- * Whether the thread is collecting garbage: its interpreter is, and the thread holds the GIL, which
- * the collector does not give up. (A finalizer that it calls may: then another thread that runs
- * meanwhile passes for the collector.)
+ * Whether the thread is collecting garbage: it is in C code, its interpreter is collecting, and the
+ * thread holds the GIL, which the collector does not give up. (A finalizer that it calls may: then
+ * another thread that runs meanwhile passes for the collector.)
  */
 static __always_inline bool thread_collects(struct scratch *s)
 {
 	__u64 addr = s->proc.collecting_addr;
+	__u32 collecting = 0;
 
+	if (s->is_in_eval)
+		return false;
 	if (s->layout.interp_collecting_off != KRAIT_NO_OFF)
 		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_collecting_off;
-	else
-		s->is_collecting_known = 0;
-	if (!s->is_collecting_known &&
-	    (!addr || platform_read_user(&s->collecting, sizeof(s->collecting), addr) != 0))
+	if (!addr || platform_read_user(&collecting, sizeof(collecting), addr) != 0)
 		return false;
-	return s->collecting && holds_gil();
+	return collecting && holds_gil();
 }
 
 /* Puts the search at the head of the interpreter's list, which may be empty. */

@@ -92,7 +92,8 @@ static void make_image(struct image *im, bool has_section, const char *const *sy
 		im->sym[i] =
 			(Elf64_Sym){.st_name = add_name(im->str, sizeof(im->str), symbols[i - 1]),
 				    .st_shndx = 3,
-				    .st_value = 0x500000 + 0x100 * i};
+				    .st_value = 0x500000 + 0x100 * i,
+				    .st_size = 0x10 * i};
 	memcpy(im->rodata, "\0hello\0003.10.13", 14);
 	set_section(im, S_SYM, ".dynsym", SHT_DYNSYM, offsetof(struct image, sym), sizeof(im->sym));
 	im->sh[S_SYM].sh_link = S_STR;
@@ -103,6 +104,7 @@ static void make_image(struct image *im, bool has_section, const char *const *sy
 		    sizeof(im->rodata));
 	set_section(im, S_PYRUNTIME, has_section ? ".PyRuntime" : ".data", SHT_PROGBITS, 0, 0);
 	im->sh[S_PYRUNTIME].sh_addr = 0x700000;
+	im->sh[S_PYRUNTIME].sh_size = 0x800;
 	set_section(im, S_NAMES, ".shstrtab", SHT_STRTAB, offsetof(struct image, names),
 		    sizeof(im->names));
 }
@@ -138,14 +140,17 @@ static struct elf_info read_symbols_of(bool has_section, const char *const *symb
 
 static void test_found(void **state)
 {
-	struct elf_info info = read_symbols_of(false, SYMBOLS("_PyRuntime", "PyCode_Type",
-							      "PyCode_NewWithPosOnlyArgs",
-							      "PyFrame_GetCode", "PyIter_Send"));
+	struct elf_info info = read_symbols_of(
+		false, SYMBOLS("_PyRuntime", "PyCode_Type", "PyCode_NewWithPosOnlyArgs",
+			       "PyFrame_GetCode", "PyIter_Send", "_PyEval_EvalFrameDefault"));
 
 	(void)state;
 	assert_int_equal(info.kind, ELF_RUNTIME);
 	assert_int_equal(info.found_by, ELF_BY_SYMBOL);
 	assert_int_equal(info.runtime_addr, 0x500100);
+	assert_int_equal(info.runtime_bytes, 0x10);
+	assert_int_equal(info.eval_addr, 0x500600);
+	assert_int_equal(info.eval_bytes, 0x60);
 	assert_int_equal(info.code_type_addr, 0x500200);
 	assert_int_equal(info.version_addr, 0);
 	assert_int_equal(info.minor, 10);
@@ -173,6 +178,8 @@ static void test_versions_by_symbol(void **state)
 	assert_int_equal(info.kind, ELF_RUNTIME);
 	assert_int_equal(info.found_by, ELF_BY_SECTION);
 	assert_int_equal(info.runtime_addr, 0x700000);
+	assert_int_equal(info.runtime_bytes, 0x800);
+	assert_int_equal(info.eval_addr, 0);
 	assert_int_equal(info.minor, 10); /* by its string */
 	info = read_symbols_of(false, SYMBOLS("_PyThreadState_Current", "PyString_Type"));
 	assert_int_equal(info.kind, ELF_OLD_CPYTHON);

@@ -241,7 +241,6 @@ static void judge_layout(const struct look *l, const struct found *f,
 	}
 	out->interp_head_addr = args.interp_head_addr;
 	out->layout = layout->walk;
-	layout_set_interp_span(&out->layout);
 }
 
 static void judge_runtime_as(const struct look *l, const struct found *f,
@@ -252,6 +251,10 @@ static void judge_runtime_as(const struct look *l, const struct found *f,
 		.initialized_addr = runtime_addr(f) + layout->initialized_off,
 	};
 
+	l->out->runtime_addr = runtime_addr(f);
+	l->out->runtime_bytes = f->info->runtime_bytes;
+	l->out->eval_addr = f->info->eval_addr + f->bias;
+	l->out->eval_bytes = f->info->eval_addr ? f->info->eval_bytes : 0;
 	l->out->current_addr = layout->current_off ? runtime_addr(f) + layout->current_off : 0;
 	l->out->collecting_addr =
 		layout->collecting_off ? runtime_addr(f) + layout->collecting_off : 0;

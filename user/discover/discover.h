@@ -34,6 +34,8 @@ struct target {
 	uint64_t code_type_addr;   /* &PyCode_Type */
 	uint64_t current_addr;	   /* see struct krait_proc */
 	uint64_t collecting_addr;  /* see struct krait_proc */
+	uint64_t runtime_addr, eval_addr;
+	uint32_t runtime_bytes, eval_bytes; /* 0: not known */
 	struct krait_layout layout;
 	uint32_t thread_cnt; /* OS threads */
 	char how[64];	     /* how the runtime was found: ".PyRuntime in libpython3.12.so.1.0" */

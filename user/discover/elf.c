@@ -43,6 +43,7 @@
 #define NAMES_MAX_BYTES (256u << 10) /* of the section names */
 #define STRTAB_MAX_BYTES (32u << 20) /* of symbol names; a large C++ library has 20 MB */
 #define SYMTAB_MAX_BYTES (32u << 20) /* of symbols */
+#define OBJECT_MAX_BYTES (16u << 20) /* of what a symbol names */
 #define RODATA_MAX_BYTES (32u << 20) /* searched for the version; CPython's is 2 to 5 MB */
 
 /* Python/pystate.c, PyThreadState_Clear: the same from 2.7 to 3.15. Not in one piece, or krait
@@ -62,6 +63,7 @@
 enum sym {
 	SYM_RUNTIME,
 	SYM_CODE_TYPE,
+	SYM_EVAL,
 	SYM_VERSION,
 	SYM_POS_ONLY,
 	SYM_GET_CODE,
@@ -80,6 +82,7 @@ enum sym {
 static const char *const sym_names[SYM_CNT] = {
 	[SYM_RUNTIME] = "_PyRuntime",
 	[SYM_CODE_TYPE] = "PyCode_Type",
+	[SYM_EVAL] = "_PyEval_EvalFrameDefault",
 	[SYM_VERSION] = "Py_Version",
 	[SYM_POS_ONLY] = "PyCode_NewWithPosOnlyArgs",
 	[SYM_GET_CODE] = "PyFrame_GetCode",
@@ -101,8 +104,10 @@ struct file {
 	bool is_bare;	 /* no section headers that could be used */
 	Elf_Scn *dynsym, *symtab, *rodata;
 	uint64_t pyruntime_addr; /* of the section; 0: there is none */
+	uint64_t pyruntime_bytes;
 	uint64_t cookie_addr;	 /* of what begins with the cookie; 0: not looked for, or none */
 	uint64_t syms[SYM_CNT];	 /* st_value; 0: not defined */
+	uint64_t sizes[SYM_CNT]; /* st_size */
 };
 
 /*
@@ -161,9 +166,10 @@ static bool find_sections(struct file *f)
 		if (!name)
 			continue;
 		/* Python/pylifecycle.c: section(".PyRuntime") on _PyRuntime, since 3.10. */
-		if (!strcmp(name, ".PyRuntime") && sh.sh_addr)
+		if (!strcmp(name, ".PyRuntime") && sh.sh_addr) {
 			f->pyruntime_addr = sh.sh_addr;
-		else if (!strcmp(name, ".rodata"))
+			f->pyruntime_bytes = sh.sh_size;
+		} else if (!strcmp(name, ".rodata"))
 			f->rodata = scn;
 	}
 	return true;
@@ -215,8 +221,10 @@ static void take_symbols(struct file *f, Elf_Data *syms, const Elf_Data *names)
 			continue;
 		name = name_at(names, sym.st_name);
 		which = name ? sym_of_name(name) : -1;
-		if (which >= 0 && !f->syms[which])
-			f->syms[which] = sym.st_value;
+		if (which < 0 || f->syms[which])
+			continue;
+		f->syms[which] = sym.st_value;
+		f->sizes[which] = sym.st_size;
 	}
 }
 
@@ -321,19 +329,29 @@ static void read_version_string(const struct file *f, struct elf_info *out)
 		pyversion_find(data->d_buf, data->d_size, &out->major, &out->minor, &out->micro);
 }
 
+/* A size as the file has it; no true one comes near the bound (_PyRuntime: 600 KB in 3.14). */
+static uint32_t size_of(uint64_t bytes)
+{
+	return bytes < OBJECT_MAX_BYTES ? bytes : 0;
+}
+
 static void judge_found(const struct file *f, struct elf_info *out)
 {
 	if (f->syms[SYM_RUNTIME]) {
 		out->found_by = ELF_BY_SYMBOL;
 		out->runtime_addr = f->syms[SYM_RUNTIME];
+		out->runtime_bytes = size_of(f->sizes[SYM_RUNTIME]);
 	} else if (f->pyruntime_addr) {
 		out->found_by = ELF_BY_SECTION;
 		out->runtime_addr = f->pyruntime_addr;
+		out->runtime_bytes = size_of(f->pyruntime_bytes);
 	} else {
 		out->found_by = ELF_BY_COOKIE;
 		out->runtime_addr = f->cookie_addr;
 	}
 	out->kind = ELF_RUNTIME;
+	out->eval_addr = f->syms[SYM_EVAL];
+	out->eval_bytes = size_of(f->sizes[SYM_EVAL]);
 	out->code_type_addr = f->syms[SYM_CODE_TYPE];
 	out->version_addr = f->syms[SYM_VERSION];
 	out->major = 3;

@@ -332,15 +332,3 @@ void layout_set_spans(struct krait_layout *walk)
 	end = span_end(end, walk->co_file_off, 8);
 	walk->co_read_bytes = span_end(end, walk->co_lines_off, 8);
 }
-
-void layout_set_interp_span(struct krait_layout *walk)
-{
-	uint32_t head = walk->interp_threads_off, collecting = walk->interp_collecting_off;
-	uint32_t first = head < collecting ? head : collecting;
-	uint32_t end = head < collecting ? collecting + 4 : head + 8;
-
-	walk->interp_first_off = first;
-	walk->interp_read_bytes = 0;
-	if (collecting != KRAIT_NO_OFF && end - first <= KRAIT_INTERP_BYTES)
-		walk->interp_read_bytes = end - first;
-}

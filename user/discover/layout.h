@@ -39,7 +39,4 @@ bool layout_is_supported(unsigned int major, unsigned int minor);
 /* Sets the read_bytes and fr_first_off fields of *walk from its offsets. */
 void layout_set_spans(struct krait_layout *walk);
 
-/* Sets interp_first_off and interp_read_bytes of *walk. */
-void layout_set_interp_span(struct krait_layout *walk);
-
 #endif

@@ -155,6 +155,10 @@ static int judge_ready(struct judge *j, const struct target *t, struct krait_pro
 	verdict->code_type_addr = t->code_type_addr;
 	verdict->current_addr = t->current_addr;
 	verdict->collecting_addr = t->collecting_addr;
+	verdict->runtime_addr = t->runtime_addr;
+	verdict->runtime_bytes = t->runtime_bytes;
+	verdict->eval_addr = t->eval_addr;
+	verdict->eval_bytes = t->eval_bytes;
 	j->result->python_cnt++;
 	return emit_info(j, t);
 }
