@@ -278,6 +278,8 @@ struct krait_layout {
 	__u16 fr_instr_off;
 	__u16 fr_owner_off;  /* or KRAIT_NO_OFF */
 	__u16 fr_entry_off;  /* with _PyCFrame: the byte that marks ... */
+	__u16 fr_tlbc_off;   /* which copy of the bytecode it runs, an int (free-threaded, 3.14 on);
+				or 0: there is but one */
 	__u16 co_read_bytes; /* reading so much of a PyCodeObject takes in every co_ field */
 	__u16 co_first_line_off;
 	__u16 co_name_off;
@@ -285,6 +287,7 @@ struct krait_layout {
 	__u16 co_file_off;
 	__u16 co_lines_off;
 	__u16 co_bytecode_off; /* KRAIT_INSTR_PTR: where the instructions start */
+	__u16 co_tlbc_off;     /* with fr_tlbc_off: the array of the copies */
 	__u16 ob_type_off;
 	__u16 str_state_off;
 	__u16 str_length_off;
@@ -347,7 +350,7 @@ _Static_assert(sizeof(struct krait_stack_rec) == 32, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
 _Static_assert(KRAIT_CNT_CNT <= KRAIT_COUNTERS_MAX, "abi: counters");
 _Static_assert(sizeof(struct krait_cpu) == 256, "abi: cpu");
-_Static_assert(sizeof(struct krait_layout) == 88, "abi: layout");
+_Static_assert(sizeof(struct krait_layout) == 92, "abi: layout");
 _Static_assert(sizeof(struct krait_proc) == 88, "abi: proc");
 
 #endif /* KRAIT_ABI_H */

@@ -37,6 +37,10 @@
 #define STEPS_PER_FRAME 2
 #define WALK_CALLS (KRAIT_MAX_DEPTH_LIMIT * STEPS_PER_FRAME / STEPS_CALLS + 1)
 
+/* For frame_view.bytecode_off: from there no instruction in user space is within any code's range
+ * (frame_unit). */
+#define NO_BYTECODE_OFF (1ULL << 62)
+
 extern __u32 max_depth;
 
 #ifndef KRAIT_HOST
@@ -253,6 +257,31 @@ static __always_inline bool walk_goes_round(struct walk *w)
 	return false;
 }
 
+/*
+ * How far from its code object the bytecode lies that the frame runs, which is at s->window +
+ * SINGLE_OFF. Free-threaded, from 3.14 on, each thread runs a copy of its own, and the first of all
+ * is the one in the code object: Include/cpython/code.h, _PyCodeArray {size, entries[]};
+ * Include/internal/pycore_interpframe.h, _PyFrame_GetBytecode. NO_BYTECODE_OFF if the copy can't be
+ * found; also in the instant in which a frame changes its copy, its instruction lies in none of
+ * that one: both show as [line unknown].
+ */
+static __always_inline __u64 frame_bytecode_off(const struct scratch *s, const struct frame_view *v)
+{
+	const __u8 *fields = s->window + SINGLE_OFF;
+	__u32 tlbc = (s->layout.fr_tlbc_off - v->first) & (FRAME_BYTES - 1);
+	__u64 code = word_at(fields + v->code) & ~7ULL;
+	__u32 idx = word_at(fields + tlbc);
+	__u64 copies, size, base;
+
+	if (!idx)
+		return s->layout.co_bytecode_off;
+	if (platform_read_user(&copies, 8, code + s->layout.co_tlbc_off) != 0 ||
+	    platform_read_user(&size, 8, copies) != 0 || idx >= size ||
+	    platform_read_user(&base, 8, copies + 8 + 8ULL * idx) != 0 || !base)
+		return NO_BYTECODE_OFF;
+	return base - code;
+}
+
 /* A step by one frame, which is not in the window and could not be brought into it. 1 when the walk
  * is over. */
 static __always_inline int step_single(struct scratch *s, const struct frame_view *v,
@@ -262,6 +291,8 @@ static __always_inline int step_single(struct scratch *s, const struct frame_vie
 
 	if (platform_read_user(s->window + SINGLE_OFF, v->need, w->frame + v->first) != 0)
 		return frame_fault(w, stack, KRAIT_FAULT_FRAME_UNREADABLE);
+	if (w->is_kept && s->layout.fr_tlbc_off)
+		s->view.bytecode_off = frame_bytecode_off(s, v);
 	return frame_take(s, v, stack, SINGLE_OFF, &w->frame, &w->hash) == TAKE_WALK_OVER ||
 	       !w->frame;
 }
@@ -396,7 +427,10 @@ static __always_inline enum krait_loss walk_stack(struct scratch *s, bool is_kep
 	w->win_want = WINDOW_FIRST_BYTES;
 	if (!entry_expect(s))
 		return KRAIT_LOSS_THREAD_UNREADABLE;
-	if (s->layout.ts_chunk_off != KRAIT_NO_OFF) {
+	/* Frames whose bytecode must be found are read one by one, for it is too much to do within
+	 * a step through the window; the hash needs none of it, an instruction's address tells its
+	 * copy. */
+	if (s->layout.ts_chunk_off != KRAIT_NO_OFF && !(is_kept && s->layout.fr_tlbc_off)) {
 		w->chunk_lo = ts_word(s, s->layout.ts_chunk_off);
 		w->chunk_hi = w->chunk_lo + CHUNK_MIN_BYTES;
 	}
