@@ -10,6 +10,7 @@ one for each interpreter that comes without headers; exits 1 on a difference.
 
 What an interpreter's headers say with Py_DEBUG is compared too, from 3.8 on: there krait takes debug
 builds for what they are otherwise. (Up to 3.7 Py_DEBUG implies Py_TRACE_REFS, and all is elsewhere.)
+And what they say of a free-threaded build, from 3.13 on.
 """
 
 import os
@@ -64,6 +65,8 @@ def main(argv):
             jobs.append((folder, ()))
             if py.minor >= (3, 8) and py.is_plain:
                 jobs.append((folder, ["-DPy_DEBUG"]))
+            if py.minor >= (3, 13) and not py.is_nogil:
+                jobs.append((folder, ["-DPy_GIL_DISABLED"]))
         else:
             print("layouts: %s: skipped: it has no internal headers" % py.name)
     if not jobs:

@@ -34,6 +34,8 @@
 
 #ifdef Py_DEBUG
 #define BUILD PY_VERSION " with Py_DEBUG"
+#elif defined(Py_GIL_DISABLED)
+#define BUILD PY_VERSION " without a GIL"
 #else
 #define BUILD PY_VERSION
 #endif
@@ -102,6 +104,10 @@ static const struct py_layout *find_layout(void)
 	SET(interpreter_frame, executable, offsetof(_PyInterpreterFrame, f_executable));
 	SET(interpreter_frame, instr_ptr, offsetof(_PyInterpreterFrame, instr_ptr));
 	SET(interpreter_frame, owner, offsetof(_PyInterpreterFrame, owner));
+#if PY_VERSION_HEX >= 0x030e0000
+	SET(interpreter_frame, tlbc_index, _Py_Debug_interpreter_frame_tlbc_index);
+	SET(code_object, co_tlbc, _Py_Debug_code_object_co_tlbc);
+#endif
 	SET(code_object, size, sizeof(PyCodeObject));
 	SET(code_object, filename, offsetof(PyCodeObject, co_filename));
 	SET(code_object, name, offsetof(PyCodeObject, co_name));
@@ -265,6 +271,20 @@ static void check_frames(const struct py_layout *l)
 	CHECK(walk.fr_read_bytes, end - first);
 }
 
+static void check_bytecode_copies(const struct py_layout *l)
+{
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030e0000
+	CHECK(walk.fr_tlbc_off, offsetof(_PyInterpreterFrame, tlbc_index));
+	CHECK(walk.co_tlbc_off, offsetof(PyCodeObject, co_tlbc));
+	/* walk.h, frame_bytecode_off */
+	compare("sizeof tlbc_index", 4, sizeof(((_PyInterpreterFrame *)NULL)->tlbc_index));
+	compare("_PyCodeArray.entries", 8, offsetof(_PyCodeArray, entries));
+#else
+	CHECK(walk.fr_tlbc_off, 0);
+	CHECK(walk.co_tlbc_off, 0);
+#endif
+}
+
 static void check_codes(const struct py_layout *l)
 {
 	CHECK(walk.co_first_line_off, offsetof(PyCodeObject, co_firstlineno));
@@ -322,6 +342,7 @@ int main(void)
 	check_base_frame(l);
 	check_frames(l);
 	check_codes(l);
+	check_bytecode_copies(l);
 	check_objects(l);
 	if (!difference_cnt)
 		printf("layouts: %s: %d fields agree\n", BUILD, field_cnt);

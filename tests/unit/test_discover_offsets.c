@@ -9,9 +9,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "user/discover/debug_offsets.h"
+#include "user/discover/discover.h"
 #include "user/discover/pyversion.h"
 
 struct entry {
@@ -99,7 +101,7 @@ static void test_refused(void **state)
 	struct py_layout l;
 
 	(void)state;
-	assert_int_equal(parse_with(16, 1, &l), -95); /* free-threaded, and not 3.13 */
+	assert_int_equal(parse_with(16, 1, &l), -95); /* free-threaded, with others' offsets */
 	assert_int_equal(parse_with(16, 2, &l), -95);
 	assert_int_equal(parse_with(8, 0x030c00f0, &l), -95);
 	assert_int_equal(parse_with(8, 0x031000f0, &l), -95);
@@ -123,17 +125,47 @@ static const struct entry py313t[] = {
 	{544, 48},	 {552, 32},  {560, 56},
 };
 
-static int parse_free_threaded(uint64_t flag, struct py_layout *l)
+/* Positions as above, values that the headers of 3.14.10 and 3.15.2 give with Py_GIL_DISABLED. */
+static const struct entry py314t[] = {
+	{8, 0x030e0af0}, {16, 1},    {24, 365624}, {32, 784},  {40, 808},  {48, 249976},
+	{56, 7280},	 {64, 7272}, {72, 7344},   {88, 7408}, {120, 16},  {128, 7808},
+	{152, 7824},	 {656, 192}, {176, 832},   {184, 0},   {192, 8},   {200, 16},
+	{208, 72},	 {216, 152}, {224, 160},   {232, 232}, {248, 88},  {256, 8},
+	{264, 0},	 {272, 56},  {288, 78},	   {304, 72},  {312, 240}, {320, 128},
+	{328, 136},	 {336, 144}, {344, 152},   {352, 84},  {384, 232}, {392, 224},
+	{400, 32},	 {408, 24},  {416, 432},   {424, 40},  {592, 56},  {600, 32},
+	{608, 48},	 {616, 80},  {624, 48},	   {632, 32},  {640, 56},
+};
+static const struct entry py315t[] = {
+	{8, 0x030f02f0}, {16, 1},    {24, 409296}, {32, 912},  {40, 936},  {48, 250328},
+	{56, 7272},	 {64, 7264}, {72, 7336},   {88, 7400}, {120, 16},  {128, 7736},
+	{152, 7752},	 {760, 112}, {176, 888},   {184, 0},   {192, 8},   {200, 16},
+	{208, 72},	 {216, 80},  {240, 176},   {248, 184}, {256, 256}, {312, 88},
+	{320, 8},	 {328, 0},   {336, 56},	   {352, 78},  {368, 72},  {376, 240},
+	{384, 128},	 {392, 136}, {400, 144},   {408, 152}, {416, 84},  {448, 232},
+	{456, 224},	 {464, 32},  {472, 24},	   {480, 440}, {488, 40},  {688, 56},
+	{696, 32},	 {704, 48},  {712, 80},	   {720, 48},  {728, 32},  {736, 56},
+};
+#define TABLE(entries) entries, sizeof(entries) / sizeof((entries)[0])
+
+static void fill_with(char *bytes, const struct entry *entries, size_t cnt, uint16_t pos,
+		      uint64_t value)
+{
+	memset(bytes, 0xee, DEBUG_OFFSETS_BYTES);
+	memcpy(bytes, "xdebugpy", 8);
+	for (size_t i = 0; i < cnt; i++)
+		memcpy(bytes + entries[i].pos, &entries[i].value, 8);
+	memcpy(bytes + pos, &value, 8);
+}
+
+static int parse_table(const struct entry *entries, size_t cnt, uint16_t pos, uint64_t value,
+		       struct py_layout *l)
 {
 	char bytes[DEBUG_OFFSETS_BYTES];
 	const char *why = NULL;
 	int err;
 
-	memset(bytes, 0xee, sizeof(bytes));
-	memcpy(bytes, "xdebugpy", 8);
-	for (size_t i = 0; i < sizeof(py313t) / sizeof(py313t[0]); i++)
-		memcpy(bytes + py313t[i].pos, &py313t[i].value, 8);
-	memcpy(bytes + 16, &flag, 8);
+	fill_with(bytes, entries, cnt, pos, value);
 	err = debug_offsets_parse(bytes, l, &why);
 	assert_true(!err == !why);
 	return err;
@@ -145,7 +177,7 @@ static void test_free_threaded(void **state)
 	struct py_layout l;
 
 	(void)state;
-	assert_int_equal(parse_free_threaded(1, &l), 0);
+	assert_int_equal(parse_table(TABLE(py313t), 16, 1, &l), 0);
 	assert_int_equal(l.walk.ob_type_off, 24);
 	assert_int_equal(l.walk.bytes_size_off, 32);
 	assert_int_equal(l.walk.str_length_off, 32);
@@ -153,7 +185,48 @@ static void test_free_threaded(void **state)
 	assert_int_equal(l.walk.str_compact_bytes, 72);
 	assert_int_equal(l.walk.str_kind_shift, 2);
 	assert_int_equal(l.walk.interp_collecting_off, KRAIT_NO_OFF);
-	assert_int_equal(parse_free_threaded(2, &l), -95);
+	assert_int_equal(l.walk.fr_tlbc_off, 0);
+	assert_int_equal(parse_table(TABLE(py313t), 16, 2, &l), -95);
+}
+
+static void assert_copies(const struct py_layout *l)
+{
+	assert_int_equal(l->walk.fr_tlbc_off, 72);
+	assert_int_equal(l->walk.co_tlbc_off, 224);
+	assert_int_equal(l->walk.co_bytecode_off, 232);
+	assert_int_equal(l->walk.fr_owner_off, 78);
+	assert_int_equal(l->walk.fr_read_bytes, 79);
+	assert_int_equal(l->walk.str_ascii_bytes, 56);
+	assert_int_equal(l->walk.str_kind_shift, 8);
+	assert_int_equal(l->walk.interp_collecting_off, KRAIT_NO_OFF);
+}
+
+/* From 3.14 on also a copy of the bytecode for each thread, and another state of a str. */
+static void test_bytecode_copies(void **state)
+{
+	struct py_layout l;
+
+	(void)state;
+	assert_int_equal(parse_table(TABLE(py314t), 16, 1, &l), 0);
+	assert_copies(&l);
+	assert_int_equal(parse_table(TABLE(py315t), 16, 1, &l), 0);
+	assert_copies(&l);
+	assert_int_equal(parse_table(TABLE(py314t), 16, 2, &l), -95);
+	/* With the GIL there are none, whatever stands there. */
+	assert_int_equal(parse_table(TABLE(py314t), 16, 0, &l), 0);
+	assert_int_equal(l.walk.fr_tlbc_off, 0);
+	assert_int_equal(l.walk.str_kind_shift, 2);
+	/* tlbc_index behind the owner is read too; none, unaligned, or at the frame's end. */
+	assert_int_equal(parse_table(TABLE(py314t), 304, 80, &l), 0);
+	assert_int_equal(l.walk.fr_read_bytes, 84);
+	assert_int_equal(parse_table(TABLE(py314t), 304, 0, &l), -95);
+	assert_int_equal(parse_table(TABLE(py314t), 304, 74, &l), -95);
+	assert_int_equal(parse_table(TABLE(py314t), 304, 88, &l), -95);
+	/* co_tlbc the same. */
+	assert_int_equal(parse_table(TABLE(py314t), 392, 0, &l), -95);
+	assert_int_equal(parse_table(TABLE(py314t), 392, 228, &l), -95);
+	assert_int_equal(parse_table(TABLE(py314t), 392, 240, &l), -95);
+	assert_int_equal(parse_table(TABLE(py314t), 392, UINT64_MAX - 7, &l), -95);
 }
 
 /* No offset of the table may be huge, and none but a byte's or text's may be odd. */
@@ -179,6 +252,36 @@ static void test_hostile_values(void **state)
 	assert_int_equal(parse_with(640, 32, &l), -95);	 /* text before the state's end */
 	assert_int_equal(parse_with(640, 44, &l), -95);
 	assert_int_equal(parse_with(32, 0, &l), -95);
+}
+
+/* What passes this program off as a CPython. */
+extern char _PyRuntime[];
+__attribute__((section(".PyRuntime"), used, aligned(8))) char _PyRuntime[1 << 15] = {1};
+
+static void look(uint64_t free_threaded, struct target *t)
+{
+	struct discover *d = discover_new();
+
+	fill_with(_PyRuntime, TABLE(py314t), 16, free_threaded);
+	assert_non_null(d);
+	assert_int_equal(discover_look(d, getpid(), t), 0);
+	discover_free(d);
+}
+
+/* Its offsets are known, and yet a process with them is not walked. */
+static void test_bytecode_copies_are_refused(void **state)
+{
+	struct target t;
+
+	(void)state;
+	look(1, &t);
+	assert_int_equal(t.py_version, 0x030e0af0);
+	assert_int_equal(t.state, TARGET_UNSUPPORTED);
+	assert_string_equal(t.why,
+			    "CPython 3.14: free-threaded build: krait reads those of 3.13 only");
+	/* For nothing else: with a GIL it is one that has no interpreter yet. */
+	look(0, &t);
+	assert_int_equal(t.state, TARGET_STARTING);
 }
 
 static void test_version_strings(void **state)
@@ -244,9 +347,14 @@ static void test_version_strings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	       cmocka_unit_test(test_version),
-		cmocka_unit_test(test_refused),	       cmocka_unit_test(test_free_threaded),
-		cmocka_unit_test(test_hostile_values), cmocka_unit_test(test_version_strings),
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_version),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_free_threaded),
+		cmocka_unit_test(test_hostile_values),
+		cmocka_unit_test(test_version_strings),
+		cmocka_unit_test(test_bytecode_copies),
+		cmocka_unit_test(test_bytecode_copies_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,6 +84,13 @@ static const struct field fields[] = {
 	{{552, 632, 728}, STR, 8, U16(walk.str_length_off)},
 };
 
+/* Free-threaded, from 3.14 on each thread runs a copy of the bytecode; elsewhere these are 0. */
+static const struct field tlbc_fields[] = {
+	{{0, 304, 368}, FRAME, 4, U16(walk.fr_tlbc_off)},
+	{{0, 392, 456}, CODE, 8, U16(walk.co_tlbc_off)},
+};
+#define FIELDS(table) table, sizeof(table) / sizeof((table)[0])
+
 /* interpreter_state.gc and gc.collecting in it; .gil_runtime_state and its last_holder, which are
  * places of the interpreter's own GIL: it may share the one of another. */
 static const uint16_t gc_pos[MINORS] = {80, 88, 88}, collecting_pos[MINORS] = {576, 656, 760};
@@ -124,13 +131,30 @@ static bool take_field(const void *bytes, int col, const struct field *f, struct
 	return true;
 }
 
-static bool take_fields(const void *bytes, int col, struct py_layout *out)
+static bool take_fields(const void *bytes, int col, const struct field *table, size_t cnt,
+			struct py_layout *out)
 {
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		if (fields[i].pos[col] && !take_field(bytes, col, &fields[i], out))
+	for (size_t i = 0; i < cnt; i++) {
+		if (table[i].pos[col] && !take_field(bytes, col, &table[i], out))
 			return false;
 	}
 	return true;
+}
+
+/*
+ * PyASCIIObject.state starts with interned, which takes two bits, but a byte of its own where it is
+ * written without a GIL: cpython/unicodeobject.h, 3.14 on. (The free-threaded 3.13 has two bits.)
+ */
+static bool take_free_threaded(const void *bytes, int col, struct py_layout *out)
+{
+	uint64_t flag = word(bytes, FREE_THREADED_POS);
+
+	out->walk.str_kind_shift = 2;
+	if (!flag || col == 0)
+		return flag <= 1;
+	out->walk.str_kind_shift = 8;
+	return flag == 1 && take_fields(bytes, col, FIELDS(tlbc_fields), out) &&
+	       out->walk.fr_tlbc_off && out->walk.co_tlbc_off;
 }
 
 /* The header sizes of str objects: these are ends of structs, not places in them. */
@@ -191,20 +215,6 @@ static bool take_initialized(const void *bytes, struct py_layout *out)
 	return true;
 }
 
-/*
- * A free-threaded 3.13 has longer objects, and says so in its offsets; the rest is as everywhere.
- * From 3.14 on each of its threads runs a copy of the bytecode (co_tlbc, Include/cpython/code.h),
- * and an instruction pointer is no offset from the code object any more: its lines would be wrong.
- */
-static const char *why_not_free_threaded(uint64_t flag, int col)
-{
-	if (flag > 1)
-		return "its debug offsets hold values that cannot be";
-	if (flag && col > 0)
-		return "free-threaded build: krait reads those of 3.13 only";
-	return NULL;
-}
-
 int debug_offsets_parse(const void *bytes, struct py_layout *out, const char **why)
 {
 	uint32_t version = debug_offsets_version(bytes);
@@ -216,11 +226,9 @@ int debug_offsets_parse(const void *bytes, struct py_layout *out, const char **w
 		*why = "its debug offsets are of a version that krait does not know";
 		return -ENOTSUP;
 	}
-	*why = why_not_free_threaded(word(bytes, FREE_THREADED_POS), col);
-	if (*why)
-		return -ENOTSUP;
-	if (!take_fields(bytes, col, out) || !take_str_sizes(bytes, col, walk) ||
-	    !take_collecting(bytes, col, walk) || !take_initialized(bytes, out)) {
+	if (!take_fields(bytes, col, FIELDS(fields), out) || !take_str_sizes(bytes, col, walk) ||
+	    !take_collecting(bytes, col, walk) || !take_initialized(bytes, out) ||
+	    !take_free_threaded(bytes, col, out)) {
 		*why = "its debug offsets hold values that cannot be";
 		return -ENOTSUP;
 	}
@@ -228,9 +236,6 @@ int debug_offsets_parse(const void *bytes, struct py_layout *out, const char **w
 	/* FRAME_OWNED_BY_CSTACK in 3.13, FRAME_OWNED_BY_INTERPRETER from 3.14: pycore_frame.h,
 	 * pycore_interpframe_structs.h. */
 	walk->shim_owner = 3;
-	/* PyASCIIObject.state: interned:2 comes first, in the free-threaded 3.13 too;
-	 * unicodeobject.h. */
-	walk->str_kind_shift = 2;
 	walk->instr_kind = KRAIT_INSTR_PTR;
 	walk->lines_kind = KRAIT_LINES_PEP657;
 	layout_set_spans(walk);

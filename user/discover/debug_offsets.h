@@ -21,8 +21,7 @@ uint32_t debug_offsets_version(const void *bytes);
 
 /*
  * Makes the layout of what bytes (DEBUG_OFFSETS_BYTES of them) say. 0, or -ENOTSUP with *why set to
- * a static clause: not a version known here, a free-threaded build of 3.14 or later, or a value
- * that cannot be.
+ * a static clause: not a version known here, or a value that cannot be.
  */
 int debug_offsets_parse(const void *bytes, struct py_layout *out, const char **why);
 

@@ -324,6 +324,8 @@ void layout_set_spans(struct krait_layout *walk)
 	end = span_end(0, walk->fr_code_off, 8);
 	end = span_end(end, walk->fr_prev_off, 8);
 	end = span_end(end, walk->fr_instr_off, walk->instr_kind == KRAIT_INSTR_PTR ? 8 : 4);
+	if (walk->fr_tlbc_off)
+		end = span_end(end, walk->fr_tlbc_off, 4);
 	walk->fr_read_bytes = span_end(end, walk->fr_owner_off, 1) - walk->fr_first_off;
 
 	end = span_end(0, walk->co_first_line_off, 4);
