@@ -7,6 +7,8 @@ from harness import ANSWER_S, CPU, CantMeasure, Krait, Probe, Target, Watch, med
 
 SLOWDOWN_FREQ_HZ = 99
 LOSS_FREQ_HZ = 10000
+MAX_FREQ_HZ = 20000  # user/cmd/record.c, FREQ_MAX_HZ
+LOSS_STEP_HZ, LOSS_STEP_S = 2500, 10
 
 
 # ---- Slowdown ----
@@ -78,24 +80,45 @@ def cpu_seconds(pid):
         return int(stream.read().split()[0]) / 1e9
 
 
-def loss(bench, report):
-    seconds = 3 if bench.quick else 10
-    report.head("losses at %d Hz on every CPU, %d s" % (LOSS_FREQ_HZ, seconds))
+def lossy_run(bench, freq_hz, seconds):
+    """(samples, those lost for want of room, all sentences about losses, samples per CPU second, CPU
+    seconds) of a run over two targets, of hundreds of stacks each."""
     with Target(bench.py, "work", 1, 0) as one, Target(bench.py, "work", 1, 0) as two:
-        args = ["-p", "%d,%d" % (one.pid, two.pid), "-F", LOSS_FREQ_HZ, "-f", "folded"]
+        args = ["-p", "%d,%d" % (one.pid, two.pid), "-F", freq_hz, "-f", "folded"]
         with Krait(*args, "-o", "/dev/null") as krait, Watch(krait) as watch:
             watch.wait(lambda r: r.samples > 20, "samples")
             before, busy = watch.read(), cpu_seconds(one.pid) + cpu_seconds(two.pid)
             time.sleep(seconds)
             after, busy = watch.read(), cpu_seconds(one.pid) + cpu_seconds(two.pid) - busy
             krait.stop()
-            taken, lost, lines = losses(krait.footer())
+            taken, _, lines = losses(krait.footer())
+    lost = sum(int(re.search(r"\d+", line)[0]) for line in lines if "ring buffer" in line)
+    return taken, lost, lines, (after.samples - before.samples) / busy, busy
+
+
+def loss(bench, report):
+    seconds = 3 if bench.quick else 60
+    report.head("losses at %d Hz on every CPU, %d s" % (LOSS_FREQ_HZ, seconds))
+    taken, lost, lines, rate, busy = lossy_run(bench, LOSS_FREQ_HZ, seconds)
     report.row(
-        "samples lost, of %s" % number(taken + lost),
+        "samples lost for want of room, of %s" % number(taken + lost),
         number(lost),
         bar=0,
         value=lost,
         note="; ".join(lines),
     )
-    rate = (after.samples - before.samples) / busy
     report.row("samples per CPU second of the targets", number(rate), note="%.1f CPU s" % busy)
+    if bench.quick:
+        return
+    begins = "above %s Hz" % number(MAX_FREQ_HZ)
+    for freq_hz in range(LOSS_FREQ_HZ + LOSS_STEP_HZ, MAX_FREQ_HZ + 1, LOSS_STEP_HZ):
+        taken, lost, lines, rate, busy = lossy_run(bench, freq_hz, LOSS_STEP_S)
+        if lost:
+            begins = "%s Hz" % number(freq_hz)
+            break
+    report.row(
+        "losses begin",
+        begins,
+        note="%s of %s in %d s at %s Hz, %s per CPU second"
+        % (number(lost), number(taken + lost), LOSS_STEP_S, number(freq_hz), number(rate)),
+    )
