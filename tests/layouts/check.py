@@ -29,7 +29,12 @@ SOURCES = [
     os.path.join(HERE, "offsets.c"),
     os.path.join(ROOT, "user/discover/layout.c"),
     os.path.join(ROOT, "user/discover/debug_offsets.c"),
+    os.path.join(ROOT, "user/discover/memory.c"),
+    os.path.join(ROOT, "user/discover/pydict.c"),
+    os.path.join(ROOT, "user/discover/pyobject.c"),
     os.path.join(ROOT, "user/discover/pyversion.c"),
+    os.path.join(ROOT, "user/base/strbuf.c"),
+    os.path.join(ROOT, "user/base/text.c"),
 ]
 ASK_INCLUDE = "import sysconfig; print(sysconfig.get_path('include'))"
 

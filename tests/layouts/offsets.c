@@ -22,6 +22,7 @@
 #include "internal/pystate.h"
 #endif
 #if PY_VERSION_HEX >= 0x030b0000
+#include "internal/pycore_dict.h"
 #include "internal/pycore_frame.h"
 #endif
 #if PY_VERSION_HEX >= 0x030e0000
@@ -31,6 +32,7 @@
 
 #include "user/discover/debug_offsets.h"
 #include "user/discover/layout.h"
+#include "user/discover/pyobject.h"
 
 #ifdef Py_DEBUG
 #define BUILD PY_VERSION " with Py_DEBUG"
@@ -82,6 +84,7 @@ static const struct py_layout *find_layout(void)
 	SET(interpreter_state, id, offsetof(PyInterpreterState, id));
 	SET(interpreter_state, next, offsetof(PyInterpreterState, next));
 	SET(interpreter_state, gc, offsetof(PyInterpreterState, gc));
+	SET(interpreter_state, imports_modules, offsetof(PyInterpreterState, imports.modules));
 	SET(interpreter_state, ceval_gil, offsetof(PyInterpreterState, ceval.gil));
 	SET(interpreter_state, gil_runtime_state, offsetof(PyInterpreterState, _gil));
 	SET(interpreter_state, gil_runtime_state_holder,
@@ -329,6 +332,43 @@ static void check_objects(const struct py_layout *l)
 	CHECK(walk.bytes_data_off, offsetof(PyBytesObject, ob_sval));
 }
 
+/* Of pyobject.h, from the end of the head. The keys of a dict have no header before 3.11. */
+static void check_names(const struct py_layout *l)
+{
+	const struct pyobject_layout *objects =
+		pyobject_layout_of_version(PY_MAJOR_VERSION, PY_MINOR_VERSION);
+	unsigned long head = l->walk.ob_type_off + 8;
+
+#define BEHIND(name, type, member) compare(#name, head + PYOBJECT_##name, offsetof(type, member))
+	compare("head", head, sizeof(PyObject));
+	BEHIND(TP_NAME, PyTypeObject, tp_name);
+	BEHIND(TP_BASICSIZE, PyTypeObject, tp_basicsize);
+	BEHIND(TP_FLAGS, PyTypeObject, tp_flags);
+	BEHIND(TP_DICTOFFSET, PyTypeObject, tp_dictoffset);
+#if PY_VERSION_HEX >= 0x03000000
+	BEHIND(MA_KEYS, PyDictObject, ma_keys);
+	compare("MA_VALUES", head + PYOBJECT_MA_KEYS + 8, offsetof(PyDictObject, ma_values));
+#else
+	BEHIND(MA_MASK, PyDictObject, ma_mask);
+	compare("MA_TABLE", head + PYOBJECT_MA_MASK + 8, offsetof(PyDictObject, ma_table));
+#endif
+#if PY_VERSION_HEX >= 0x030c0000
+	CHECK(interp_modules_off, offsetof(PyInterpreterState, imports.modules));
+#else
+	CHECK(interp_modules_off, offsetof(PyInterpreterState, modules));
+#endif
+#if PY_VERSION_HEX >= 0x030b0000
+	compare("cached_keys_off", head + objects->cached_keys_off,
+		offsetof(PyHeapTypeObject, ht_cached_keys));
+	compare("dk_log2_index_bytes", 9, offsetof(struct _dictkeysobject, dk_log2_index_bytes));
+	compare("dk_kind", 10, offsetof(struct _dictkeysobject, dk_kind));
+	compare("dk_nentries", 24, offsetof(struct _dictkeysobject, dk_nentries));
+	compare("dk_indices", 32, offsetof(struct _dictkeysobject, dk_indices));
+	compare("values", objects->attrs == PYATTRS_INLINE ? 8 : 0,
+		offsetof(struct _dictvalues, values));
+#endif
+}
+
 int main(void)
 {
 	const struct py_layout *l = find_layout();
@@ -344,6 +384,7 @@ int main(void)
 	check_codes(l);
 	check_bytecode_copies(l);
 	check_objects(l);
+	check_names(l);
 	if (!difference_cnt)
 		printf("layouts: %s: %d fields agree\n", BUILD, field_cnt);
 	return difference_cnt != 0;

@@ -57,6 +57,7 @@ static const struct field fields[] = {
 	{{64, 64, 64}, INTERP, 8, U32(walk.interp_next_off)},
 	{{56, 56, 56}, INTERP, 8, U16(walk.interp_id_off)},
 	{{72, 72, 72}, INTERP, 8, U32(walk.interp_threads_off)},
+	{{88, 96, 96}, INTERP, 8, U32(interp_modules_off)},
 	{{112, 120, 120}, INTERP, 8, U16(walk.interp_gil_off)},
 	{{160, 184, 184}, THREAD, 8, U16(walk.ts_prev_off)},
 	{{168, 192, 192}, THREAD, 8, U16(walk.ts_next_off)},

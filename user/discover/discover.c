@@ -249,6 +249,7 @@ static void judge_layout(const struct look *l, const struct found *f,
 	}
 	out->interp_head_addr = args.interp_head_addr;
 	out->layout = layout->walk;
+	out->interp_modules_off = layout->interp_modules_off;
 }
 
 static void judge_runtime_as(const struct look *l, const struct found *f,

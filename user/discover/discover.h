@@ -37,6 +37,8 @@ struct target {
 	uint64_t runtime_addr, eval_addr;
 	uint32_t runtime_bytes, eval_bytes; /* 0: not known */
 	struct krait_layout layout;
+	/* PyInterpreterState.modules, from 3.12 on .imports.modules */
+	uint32_t interp_modules_off;
 	uint32_t thread_cnt; /* OS threads */
 	char how[64];	     /* how the runtime was found: ".PyRuntime in libpython3.12.so.1.0" */
 	char why[160]; /* UNSUPPORTED, STARTING, FORBIDDEN: one sentence for a person, with the fix

@@ -85,6 +85,7 @@ static const struct py_layout layout_27 = {
 		 .str_ascii_bytes = 36,
 		 .str_compact_bytes = 36,
 		 .str_kind_shift = KRAIT_STR_BYTES},
+	.interp_modules_off = 16,
 	.tp_name_off = 24,
 	.forks_keep_states = true, /* Python/ceval.c, PyEval_ReInitThreads: frees none */
 };
@@ -109,6 +110,7 @@ static const struct py_layout layouts[] = {
 			.lines_kind = KRAIT_LINES_LNOTAB,
 			OBJECT_FIELDS,
 			STR_FIELDS_WSTR},
+	       .interp_modules_off = 16,
 	       .tp_name_off = 24},
 	[7] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
@@ -132,6 +134,7 @@ static const struct py_layout layouts[] = {
 	       .current_off = 1480,
 	       .collecting_off = 632,
 	       .initialized_off = 0,
+	       .interp_modules_off = 40,
 	       .tp_name_off = 24},
 	[8] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
@@ -155,6 +158,7 @@ static const struct py_layout layouts[] = {
 	       .current_off = 1368,
 	       .collecting_off = 544,
 	       .initialized_off = 12,
+	       .interp_modules_off = 56,
 	       .tp_name_off = 24},
 	[9] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
@@ -178,6 +182,7 @@ static const struct py_layout layouts[] = {
 	       .interp_head_off = 32,
 	       .current_off = 568,
 	       .initialized_off = 12,
+	       .interp_modules_off = 856,
 	       .tp_name_off = 24},
 	[10] = {.walk = {.interp_next_off = 0,
 			 .interp_threads_off = 8,
@@ -201,6 +206,7 @@ static const struct py_layout layouts[] = {
 		.interp_head_off = 32,
 		.current_off = 568,
 		.initialized_off = 12,
+		.interp_modules_off = 856,
 		.tp_name_off = 24},
 	[11] = {.walk = {.interp_next_off = 0,
 			 .interp_threads_off = 16,
@@ -238,6 +244,7 @@ static const struct py_layout layouts[] = {
 		.interp_head_off = 40,
 		.current_off = 576,
 		.initialized_off = 16,
+		.interp_modules_off = 888,
 		.tp_name_off = 24},
 	[12] = {.walk = {.interp_next_off = 0,
 			 .interp_threads_off = 72,
@@ -275,6 +282,7 @@ static const struct py_layout layouts[] = {
 			 STR_FIELDS},
 		.interp_head_off = 40,
 		.initialized_off = 16,
+		.interp_modules_off = 944,
 		.tp_name_off = 24},
 };
 

@@ -28,7 +28,9 @@ struct py_layout {
 	uint32_t current_off;	  /* _PyRuntimeState.gilstate.tstate_current; or 0 */
 	uint32_t collecting_off;  /* _PyRuntimeState.gc.collecting; or 0 */
 	uint16_t tp_name_off;	  /* PyTypeObject.tp_name */
-	bool forks_keep_states;	  /* a child keeps the states of its parent's other threads */
+	/* PyInterpreterState.modules, from 3.12 on .imports.modules */
+	uint32_t interp_modules_off;
+	bool forks_keep_states; /* a child keeps the states of its parent's other threads */
 };
 
 /* The layout of that CPython, or NULL if no table here has it. Static storage. */

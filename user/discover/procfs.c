@@ -329,32 +329,42 @@ int procfs_move_to_live_thread(struct procfs *p)
 	return 0;
 }
 
+/* "NSpid:\t<tid here>\t...\t<tid in its own namespace>" of /proc/PID/task/TID/status, proc(5). */
+uint64_t procfs_ns_tid(const struct procfs *p, pid_t tid)
+{
+	char name[48], buf[4096], *line, *end, *last;
+	ssize_t len;
+
+	snprintf(name, sizeof(name), "task/%d/status", (int)tid);
+	len = read_text(p->dir_fd, name, buf, sizeof(buf));
+	/* It is still there when it has given up its address space (exit_mm), and its stack with
+	 * it, which the next thread may have. */
+	if (len < 0 || (len < (ssize_t)sizeof(buf) - 1 && !strstr(buf, "\nVmSize:")))
+		return 0;
+	line = strstr(buf, "\nNSpid:");
+	if (!line)
+		return tid; /* a kernel without pid namespaces */
+	end = strchrnul(line + 1, '\n');
+	*end = 0;
+	last = strrchr(line + 1, '\t');
+	return last ? strtoull(last + 1, NULL, 10) : 0;
+}
+
 struct ns_tid_query {
 	const struct procfs *p;
 	uint64_t ns_tid;
 };
 
-/* "NSpid:\t<tid here>\t...\t<tid in its own namespace>" of /proc/PID/task/TID/status, proc(5). */
 static int match_ns_tid(pid_t tid, void *arg)
 {
 	const struct ns_tid_query *q = arg;
-	char name[48], buf[4096], *line, *end, *last;
 
-	snprintf(name, sizeof(name), "task/%d/status", (int)tid);
-	if (read_text(q->p->dir_fd, name, buf, sizeof(buf)) < 0)
-		return 0;
-	line = strstr(buf, "\nNSpid:");
-	if (!line)
-		return (uint64_t)tid == q->ns_tid; /* a kernel without pid namespaces */
-	end = strchrnul(line + 1, '\n');
-	*end = 0;
-	last = strrchr(line + 1, '\t');
-	return last && strtoull(last + 1, NULL, 10) == q->ns_tid;
+	return procfs_ns_tid(q->p, tid) == q->ns_tid;
 }
 
 bool procfs_has_ns_tid(const struct procfs *p, uint64_t ns_tid)
 {
 	struct ns_tid_query q = {p, ns_tid};
 
-	return each_tid(p, match_ns_tid, &q) > 0;
+	return ns_tid && each_tid(p, match_ns_tid, &q) > 0;
 }

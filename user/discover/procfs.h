@@ -79,6 +79,10 @@ int procfs_open_module(const struct procfs *p, const struct module *m);
  */
 int procfs_move_to_live_thread(struct procfs *p);
 
+/* The id that thread `tid` of the process has in its own pid namespace; 0 if it has ended, or is
+ * about to. */
+uint64_t procfs_ns_tid(const struct procfs *p, pid_t tid);
+
 /* True if `ns_tid` is the id that a thread of the process has in its own pid namespace. */
 bool procfs_has_ns_tid(const struct procfs *p, uint64_t ns_tid);
 

@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Names of threads, over an interpreter made by hand in this program's own memory, which is read as
+ * any target's is. One of each form that dicts, instances and ints have had. Then every word of it
+ * is replaced in turn by what it must not be: the right name or none may come out, in bounded time.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "user/discover/layout.h"
+#include "user/discover/pyversion.h"
+#include "user/discover/thread_names.h"
+
+#define ARENA_BYTES 8192
+#define MODULES_OFF 16
+#define IDENT 0x7f0012345678
+
+struct fake {
+	int minor; /* of 3; -7: 2.7 */
+	char *arena;
+	size_t used;
+	struct krait_layout walk;
+	uint64_t str, dict, integer, module, thread; /* types */
+	char *interp, *thread_object, *ident_key, *text;
+	uint64_t head;
+};
+
+static const int minors[] = {-7, 8, 11, 12, 13};
+
+static bool is_kinds(const struct fake *f)
+{
+	return f->minor >= 11;
+}
+
+static void *take(struct fake *f, size_t bytes)
+{
+	char *at = f->arena + f->used;
+
+	f->used += (bytes + 7) & ~7UL;
+	assert_true(f->used < ARENA_BYTES);
+	return at;
+}
+
+static void put(void *at, size_t off, uint64_t value)
+{
+	memcpy((char *)at + off, &value, 8);
+}
+
+static void *object(struct fake *f, uint64_t type, size_t bytes)
+{
+	char *at = take(f, bytes);
+
+	put(at, 0, 1);
+	put(at, 8, type);
+	return at;
+}
+
+static uint64_t make_type(struct fake *f, const char *name, uint64_t flags, size_t bytes)
+{
+	char *text = take(f, strlen(name) + 1), *type = object(f, 0, bytes);
+
+	strcpy(text, name);
+	put(type, 24, (uintptr_t)text);
+	put(type, 32, 16); /* tp_basicsize */
+	put(type, 168, flags);
+	put(type, 288, 16); /* tp_dictoffset */
+	return (uintptr_t)type;
+}
+
+static char *make_str(struct fake *f, const char *text)
+{
+	uint32_t data = f->minor < 0 ? 36 : f->minor < 12 ? 48 : 40;
+	uint32_t state = 1 << 2 | 1 << 5 | 1 << 6; /* kind, compact, ascii */
+	char *str = object(f, f->str, 80 + strlen(text));
+
+	put(str, 16, strlen(text));
+	memcpy(str + 32, &state, sizeof(state));
+	strcpy(str + data, text);
+	return str;
+}
+
+static char *make_int(struct fake *f, uint64_t value)
+{
+	char *number = object(f, f->integer, 40);
+	uint32_t digits[2] = {value & 0x3fffffff, value >> 30};
+
+	if (f->minor < 0) {
+		put(number, 16, value);
+		return number;
+	}
+	put(number, 16, f->minor < 12 ? 2 : 2 << 3);
+	memcpy(number + 24, digits, sizeof(digits));
+	return number;
+}
+
+/* The keys of a dict, with the values beside them (split) or in them. */
+static char *make_keys(struct fake *f, bool split, bool general, const uint64_t *pairs,
+		       uint32_t cnt)
+{
+	size_t start = is_kinds(f) ? 40 : 48, step = !is_kinds(f) || general ? 24 : 16;
+	char *keys = take(f, start + cnt * step);
+	uint8_t sizes[3] = {3, 3, general ? 0 : split ? 2 : 1};
+
+	if (is_kinds(f)) {
+		memcpy(keys + 8, sizes, sizeof(sizes));
+		put(keys, 24, cnt);
+	} else {
+		put(keys, 8, 8);
+		put(keys, 32, cnt);
+	}
+	for (uint32_t i = 0; i < cnt; i++) {
+		char *entry = keys + start + i * step;
+
+		if (step == 24)
+			put(entry, 0, general ? IDENT : 99);
+		put(entry, step - 16, pairs[2 * i]);
+		if (!split)
+			put(entry, step - 8, pairs[2 * i + 1]);
+	}
+	return keys;
+}
+
+static char *make_dict(struct fake *f, bool general, const uint64_t *pairs, uint32_t cnt)
+{
+	char *dict = object(f, f->dict, 56);
+
+	if (f->minor < 0) {
+		char *slots = take(f, 8 * 24);
+
+		for (uint32_t i = 0; i < cnt; i++) {
+			put(slots, i * 48, general ? IDENT : 99); /* every other slot */
+			put(slots, i * 48 + 8, pairs[2 * i]);
+			put(slots, i * 48 + 16, pairs[2 * i + 1]);
+		}
+		put(dict, 32, 7);
+		put(dict, 40, (uintptr_t)slots);
+		return dict;
+	}
+	put(dict, 32, (uintptr_t)make_keys(f, false, general, pairs, cnt));
+	return dict;
+}
+
+static char *make_values(struct fake *f, const uint64_t *pairs, uint32_t cnt)
+{
+	char *values = take(f, cnt * 8);
+
+	for (uint32_t i = 0; i < cnt; i++)
+		put(values, i * 8, pairs[2 * i + 1]);
+	return values;
+}
+
+/* An instance of Thread, whose attributes are where the version has them at first. */
+static char *make_instance(struct fake *f, const uint64_t *pairs, uint32_t cnt)
+{
+	char *before = take(f, 32), *instance = object(f, f->thread, 24), *dict, *values;
+	uint8_t sizes[4] = {(uint8_t)cnt, (uint8_t)cnt, 1, 1};
+
+	if (f->minor < 0) {
+		put(instance, 16, (uintptr_t)make_dict(f, false, pairs, cnt));
+		return instance;
+	}
+	if (f->minor == 8) { /* split, as of any first instances of a class */
+		dict = object(f, f->dict, 48);
+		put(dict, 32, (uintptr_t)make_keys(f, true, false, pairs, cnt));
+		put(dict, 40, (uintptr_t)make_values(f, pairs, cnt));
+		put(instance, 16, (uintptr_t)dict);
+		return instance;
+	}
+	if (f->minor == 13) {
+		memcpy(instance + 16, sizes, sizeof(sizes));
+		make_values(f, pairs, cnt);
+	} else {
+		values = make_values(f, pairs, cnt);
+		put(before, f->minor == 11 ? 0 : 8, (uintptr_t)values - (f->minor == 12));
+	}
+	put((char *)f->thread, f->minor == 11 ? 872 : 880,
+	    (uintptr_t)make_keys(f, true, false, pairs, cnt));
+	return instance;
+}
+
+static uint64_t str(struct fake *f, const char *text)
+{
+	return (uintptr_t)make_str(f, text);
+}
+
+/* interpreter -> modules -> threading -> _active -> the Thread, who names itself "worker". */
+static void fake_init(struct fake *f, int minor, uint64_t native_id)
+{
+	const struct py_layout *row =
+		minor < 0 ? layout_of_version(2, 7) : layout_of_version(3, minor < 12 ? minor : 12);
+	uint64_t attrs[6], names[2], active[2], modules[2];
+	char *module;
+
+	*f = (struct fake){.minor = minor, .walk = row->walk};
+	/* The page behind it is not there. */
+	f->arena = mmap(NULL, 2 * ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			-1, 0);
+	assert_true(f->arena != MAP_FAILED);
+	munmap(f->arena + ARENA_BYTES, ARENA_BYTES);
+	f->str = make_type(f, "str", minor < 0 ? 1 << 27 : 1 << 28, 296);
+	f->dict = make_type(f, "dict", 1 << 29, 296);
+	f->integer = make_type(f, "int", minor < 0 ? 1 << 23 : 1 << 24, 296);
+	f->module = make_type(f, "module", 0, 296);
+	f->thread = make_type(f, "Thread", minor < 11 ? 0 : 1 << 4 | 1 << 2, 888);
+	attrs[0] = str(f, minor < 0 ? "_Thread__ident" : "_ident");
+	attrs[1] = (uintptr_t)make_int(f, IDENT);
+	attrs[2] = str(f, "_native_id");
+	attrs[3] = (uintptr_t)make_int(f, native_id);
+	attrs[4] = str(f, minor < 0 ? "_Thread__name" : "_name");
+	f->text = make_str(f, "worker");
+	attrs[5] = (uintptr_t)f->text;
+	f->thread_object = make_instance(f, attrs, 3);
+	f->ident_key = make_int(f, IDENT);
+	active[0] = (uintptr_t)f->ident_key;
+	active[1] = (uintptr_t)f->thread_object;
+	names[0] = str(f, "_active");
+	names[1] = (uintptr_t)make_dict(f, true, active, 1);
+	module = object(f, f->module, 24);
+	put(module, 16, (uintptr_t)make_dict(f, false, names, 1));
+	modules[0] = str(f, "threading");
+	modules[1] = (uintptr_t)module;
+	f->interp = take(f, 128);
+	put(f->interp, MODULES_OFF, (uintptr_t)make_dict(f, false, modules, 1));
+	f->head = (uintptr_t)f->interp;
+}
+
+static void fake_release(struct fake *f)
+{
+	munmap(f->arena, ARENA_BYTES);
+}
+
+/* The name of this program's thread `tid`, to be freed. */
+static char *name_of(const struct fake *f, pid_t tid, uint64_t ident)
+{
+	struct named_thread threads[2] = {{.tid = tid, .ident = ident}, {.tid = 1, .ident = 7}};
+	struct thread_names_source source = {
+		.pid = getpid(),
+		.py_version =
+			f->minor < 0 ? pyversion_hex(2, 7, 18) : pyversion_hex(3, f->minor, 0),
+		.interp_modules_off = MODULES_OFF,
+		.interp_head_addr = (uintptr_t)&f->head,
+		.walk = &f->walk,
+	};
+
+	assert_int_equal(thread_names_read(&source, threads, 2), 0);
+	assert_int_equal(threads[0].tid, 1); /* by ident */
+	assert_null(threads[0].name);
+	return threads[1].name;
+}
+
+static void expect(const struct fake *f, pid_t tid, uint64_t ident, const char *name)
+{
+	char *found = name_of(f, tid, ident);
+
+	assert_int_equal(found != NULL, name != NULL);
+	if (found)
+		assert_string_equal(found, name);
+	free(found);
+}
+
+/* ---- A thread beside the main one ---- */
+
+struct other {
+	pthread_t thread;
+	pid_t tid;
+	int ready[2], end[2];
+};
+
+static void *be_other(void *arg)
+{
+	struct other *o = arg;
+	pid_t tid = syscall(SYS_gettid);
+	char c;
+
+	if (write(o->ready[1], &tid, sizeof(tid)) != sizeof(tid))
+		abort();
+	return read(o->end[0], &c, 1) < 0 ? o : NULL;
+}
+
+static void other_start(struct other *o)
+{
+	assert_int_equal(pipe(o->ready), 0);
+	assert_int_equal(pipe(o->end), 0);
+	assert_int_equal(pthread_create(&o->thread, NULL, be_other, o), 0);
+	assert_int_equal(read(o->ready[0], &o->tid, sizeof(o->tid)), sizeof(o->tid));
+}
+
+/* Returns once the kernel, too, knows that it has ended. */
+static void other_end(struct other *o)
+{
+	close(o->end[1]);
+	pthread_join(o->thread, NULL);
+	while (syscall(SYS_tgkill, getpid(), o->tid, 0) == 0)
+		sched_yield();
+	close(o->end[0]);
+	close(o->ready[0]);
+	close(o->ready[1]);
+}
+
+/* ---- Tests ---- */
+
+static void test_names(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(minors) / sizeof(*minors); i++) {
+		fake_init(&f, minors[i], 1);
+		expect(&f, getpid(), IDENT, "worker");
+		expect(&f, getpid(), IDENT + 8, NULL);
+		fake_release(&f);
+	}
+}
+
+/* The ident alone may be the next thread's. */
+static void test_other_threads(void **state)
+{
+	struct fake right, wrong;
+	struct other o;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(minors) / sizeof(*minors); i++) {
+		other_start(&o);
+		fake_init(&right, minors[i], o.tid);
+		fake_init(&wrong, minors[i], o.tid + 1);
+		expect(&right, o.tid, IDENT, "worker");
+		expect(&wrong, o.tid, IDENT, minors[i] < 8 ? "worker" : NULL);
+		strcpy(*(char **)(right.thread + 24), "_Dummy"); /* tp_name */
+		expect(&right, o.tid, IDENT, "worker");
+		other_end(&o);
+		expect(&right, o.tid, IDENT, NULL);
+		fake_release(&right);
+		fake_release(&wrong);
+	}
+}
+
+/* What threading makes for C threads stays behind: without a native id nobody knows whose it is. */
+static void test_dummies(void **state)
+{
+	static char dummy[] = "_DummyThread";
+	struct fake f;
+	struct other o;
+
+	(void)state;
+	other_start(&o);
+	for (size_t i = 0; i < sizeof(minors) / sizeof(*minors); i++) {
+		fake_init(&f, minors[i], o.tid);
+		put((char *)f.thread, 24, (uintptr_t)dummy);
+		expect(&f, o.tid, IDENT, minors[i] < 8 ? NULL : "worker");
+		fake_release(&f);
+	}
+	other_end(&o);
+}
+
+/* Nothing that is of another type than it must be is believed. */
+static void test_types(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(minors) / sizeof(*minors); i++) {
+		fake_init(&f, minors[i], 1);
+		for (int k = 0; k < 3; k++) {
+			char *type = (char *)(k == 0 ? f.str : k == 1 ? f.dict : f.integer);
+			uint64_t flags;
+
+			memcpy(&flags, type + 168, 8);
+			put(type, 168, ~flags);
+			expect(&f, getpid(), IDENT, NULL);
+			put(type, 168, flags);
+		}
+		expect(&f, getpid(), IDENT, "worker");
+		**(char **)(f.module + 24) = 'M';
+		expect(&f, getpid(), IDENT, NULL);
+		fake_release(&f);
+	}
+}
+
+/* A dict of more than there can be costs no more than it may. */
+static void test_budget(void **state)
+{
+	const uint32_t cnt = 100000;
+	struct fake f;
+	uint64_t *entries, *word;
+	char *keys;
+
+	(void)state;
+	fake_init(&f, 12, 1);
+	keys = calloc(1, 40 + cnt * 16);
+	put(keys, 8, 17 | 3 << 8 | 1 << 16);
+	put(keys, 24, cnt);
+	entries = (uint64_t *)(keys + 40);
+	for (uint32_t i = 0; i < 2 * cnt; i++)
+		entries[i] = (uintptr_t)f.text;
+	word = *(uint64_t **)(f.interp + MODULES_OFF) + 4;
+	memcpy(entries, (char *)*word + 40, 16);
+	*word = (uintptr_t)keys;
+	expect(&f, getpid(), IDENT, "worker"); /* the first of them is threading */
+	memcpy(entries + 2 * (cnt - 1), entries, 16);
+	memcpy(entries, entries + 2, 16);
+	expect(&f, getpid(), IDENT, NULL); /* the last */
+	free(keys);
+	fake_release(&f);
+}
+
+/* A subinterpreter's "MainThread" is whoever imported threading there. */
+static void test_interpreters(void **state)
+{
+	static char main_thread[] = "_MainThread";
+	char second[128] = {};
+	struct fake f;
+
+	(void)state;
+	fake_init(&f, 12, getpid());
+	put((char *)f.thread, 24, (uintptr_t)main_thread);
+	expect(&f, getpid(), IDENT, "worker");
+	put(f.interp, 0, (uintptr_t)second); /* the main one is the last */
+	expect(&f, getpid(), IDENT, NULL);
+	put((char *)f.thread, 24, (uintptr_t)(main_thread + 5));
+	expect(&f, getpid(), IDENT, "worker");
+	put(second, 0, f.head); /* a circle */
+	expect(&f, getpid(), IDENT, NULL);
+	fake_release(&f);
+}
+
+/* The same names are other strs there. */
+static void test_own_strs(void **state)
+{
+	char *second = calloc(1, 128), *module;
+	uint64_t pairs[2];
+	struct fake f;
+
+	(void)state;
+	fake_init(&f, 12, getpid());
+	pairs[0] = str(&f, "_active");
+	pairs[1] = (uintptr_t)make_dict(&f, true, pairs, 0);
+	module = object(&f, f.module, 24);
+	put(module, 16, (uintptr_t)make_dict(&f, false, pairs, 1));
+	pairs[0] = str(&f, "threading");
+	pairs[1] = (uintptr_t)module;
+	put(second, MODULES_OFF, (uintptr_t)make_dict(&f, false, pairs, 1));
+	put(f.interp, 0, (uintptr_t)second);
+	expect(&f, getpid(), IDENT, "worker");
+	fake_release(&f);
+	free(second);
+}
+
+static void test_long_name(void **state)
+{
+	char text[300];
+	struct fake f;
+	char *name;
+
+	(void)state;
+	fake_init(&f, 12, 1);
+	memset(text, 'n', sizeof(text));
+	text[sizeof(text) - 1] = 0;
+	name = make_str(&f, text);
+	memcpy(f.text + 16, name + 16, 8);
+	memcpy(f.text + 40, text, 24); /* what follows are other objects' bytes */
+	name = name_of(&f, getpid(), IDENT);
+	assert_non_null(name);
+	assert_int_equal(strncmp(name, text, 24), 0);
+	assert_string_equal(name + strlen(name) - 3, "…");
+	assert_true(strlen(name) < THREAD_NAME_BYTES);
+	free(name);
+	fake_release(&f);
+}
+
+/* ---- Faults ---- */
+
+static const uint64_t bad_words[] = {UINT64_MAX, 1, 0, 1UL << 55, 0x30003, 0x1ffff, 1UL << 63};
+
+/* A name, if there is one, is the right one; but if the text itself has changed. */
+static void check_fault(struct fake *f, char *at, uint64_t bad)
+{
+	uint64_t good;
+	char *found;
+
+	memcpy(&good, at, 8);
+	put(at, 0, bad);
+	found = name_of(f, getpid(), IDENT);
+	if (found && (at < f->text + 16 || at > f->text + 48))
+		assert_string_equal(found, "worker");
+	free(found);
+	put(at, 0, good);
+}
+
+static void sweep(struct fake *f)
+{
+	for (char *at = f->arena; at < f->arena + f->used; at += 8) {
+		static const char zero[8];
+		/* Most of what is 0 is nothing that is read. */
+		size_t cnt = memcmp(at, zero, 8) ? sizeof(bad_words) / sizeof(*bad_words) : 1;
+
+		for (size_t i = 0; i < cnt; i++)
+			check_fault(f, at, bad_words[i]);
+		check_fault(f, at, (uintptr_t)at); /* itself */
+		check_fault(f, at, (uintptr_t)f->arena + ARENA_BYTES - 8);
+	}
+}
+
+static void test_faults(void **state)
+{
+	struct fake f;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(minors) / sizeof(*minors); i++) {
+		fake_init(&f, minors[i], 1);
+		sweep(&f);
+		expect(&f, getpid(), IDENT, "worker");
+		fake_release(&f);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_names),	  cmocka_unit_test(test_other_threads),
+		cmocka_unit_test(test_dummies),	  cmocka_unit_test(test_types),
+		cmocka_unit_test(test_budget),	  cmocka_unit_test(test_interpreters),
+		cmocka_unit_test(test_long_name), cmocka_unit_test(test_own_strs),
+		cmocka_unit_test(test_faults),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
