@@ -24,7 +24,7 @@
 
 /* Raised whenever a record or a map value changes shape; a recording of another version is refused.
  */
-#define KRAIT_ABI_VERSION 2
+#define KRAIT_ABI_VERSION 3
 
 /* ---- Bounds. Each loop and each copy in the BPF program is bounded by one of these. ---- */
 
@@ -65,19 +65,25 @@ enum krait_process_what {
 	KRAIT_PROCESS_THREAD =
 		5, /* kernel: thread tid of pid is named comm (first tick, or a new name) */
 	KRAIT_PROCESS_INFO = 6, /* user space: this is a Python; version and command line follow */
+	KRAIT_PROCESS_NAME = 7, /* user space: what Python calls thread tid of pid follows */
 };
 
 struct krait_process_rec {
 	struct krait_hdr h;
 	__u64 time_ns; /* CLOCK_MONOTONIC */
 	__u32 pid;     /* thread group id, initial pid namespace (host_) */
-	__u32 tid;     /* THREAD: the thread; else equal to pid */
-	__u32 parent_pid;
-	__u32 py_version; /* INFO: PY_VERSION_HEX of the target; else 0 */
-	__u16 what;	  /* enum krait_process_what */
+	__u32 tid;     /* THREAD, NAME: the thread; else equal to pid */
+	union {
+		struct {
+			__u32 parent_pid; /* FORK */
+			__u32 py_version; /* INFO: PY_VERSION_HEX of the target; else 0 */
+		};
+		__u64 ident; /* THREAD: PyThreadState.thread_id, which is threading.get_ident() */
+	};
+	__u16 what; /* enum krait_process_what */
 	__u16 pad;
 	__u32 text_bytes; /* INFO: bytes of command line that follow, arguments separated by NUL;
-			     else 0 */
+			     NAME: bytes of UTF-8; else 0 */
 	char comm[KRAIT_COMM_BYTES];
 	/* then text_bytes of text, then padding to 8 */
 };

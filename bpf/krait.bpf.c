@@ -248,7 +248,8 @@ KRAIT_GLOBAL int thread_name(void)
 	if (now[0] == then[0] && now[1] == then[1])
 		return 0;
 	__builtin_memcpy(memo->comm, comm, sizeof(comm));
-	send_process(KRAIT_PROCESS_THREAD, s->pid, s->tid, 0, false);
+	send_process(KRAIT_PROCESS_THREAD, s->pid, s->tid, ts_word(s, s->layout.ts_thread_id_off),
+		     false);
 	return 0;
 }
 

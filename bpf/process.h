@@ -46,17 +46,20 @@ static __always_inline __u64 new_seed(__u32 pid)
 }
 
 static __always_inline void send_process(enum krait_process_what what, __u32 pid, __u32 tid,
-					 __u32 parent_pid, bool wake)
+					 __u64 origin, bool wake)
 {
 	struct krait_process_rec rec = {
 		.h = {.kind = KRAIT_PROCESS, .bytes = sizeof(rec)},
 		.time_ns = bpf_ktime_get_ns(),
 		.pid = pid,
 		.tid = tid,
-		.parent_pid = parent_pid,
 		.what = what,
 	};
 
+	if (what == KRAIT_PROCESS_THREAD)
+		rec.ident = origin;
+	else
+		rec.parent_pid = origin;
 	bpf_get_current_comm(rec.comm, sizeof(rec.comm));
 	if (platform_send(&rec, sizeof(rec), wake) != 0)
 		platform_count(KRAIT_CNT_EVENTS_LOST, 1);

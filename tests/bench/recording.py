@@ -7,7 +7,7 @@ compared, so a change of either is an error here and not a wrong figure.
 import struct
 from collections import namedtuple
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 HEAD_BYTES = 424
 HEAD = struct.Struct("=8sIIQQ")  # magic, abi_version, freq_hz, start_unix_ns, start_mono_ns
 HDR = struct.Struct("=HHI")  # kind, flags, bytes

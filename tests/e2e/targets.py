@@ -61,13 +61,14 @@ def command(py, name, *args):
 
 
 class Workload:
-    """A running workload that has said "ready"; .facts is what it said with it."""
+    """A running workload that has said "ready"; .facts is what it said with it. prefix: what it is to
+    be started by, whose process .pid is then."""
 
-    def __init__(self, py, name, *args):
+    def __init__(self, py, name, *args, prefix=()):
         self.py = py
         self.name = name
         self.process = subprocess.Popen(
-            command(py, name, *args),
+            list(prefix) + command(py, name, *args),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=kraitrun.ENV,

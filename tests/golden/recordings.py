@@ -165,7 +165,8 @@ def empty():
 
 
 def interps():
-    """One thread in two interpreters, and a collector at work; its name comes after its samples."""
+    """One thread in two interpreters, and a collector at work; the names come after the samples, that
+    of Python before or after the kernel's."""
     table = line_per_unit(4)
     records = [
         info(7, PY311, b"p", b"python"),
@@ -177,6 +178,8 @@ def interps():
         sample(2, 7, 8, weight=2),
         stack(3, (0xB, 1), flags=writer.GC),
         sample(3, 7, 7),
+        process(writer.NAME, 7, 7, text="Ma\u00efn;\n".encode()),
+        process(writer.THREAD, 7, 7, comm=b"python"),
         process(writer.THREAD, 7, 8, comm=b"worker"),
     ]
     return writer.recording(records, counters=ledger(6))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Writes recordings (.krait) from nothing but their description: bpf/abi.h, version 2, and
+"""Writes recordings (.krait) from nothing but their description: bpf/abi.h, version 3, and
 user/drain/recording.h. It shares no code with krait, so that one checks the other.
 
 All numbers are in the host's byte order; every record is a multiple of 8 bytes long.
@@ -8,11 +8,11 @@ import struct
 import zlib
 
 MAGIC = b"krait\x1a\r\n"
-ABI_VERSION = 2
+ABI_VERSION = 3
 
 PROCESS, CODE, STACK, SAMPLE = 1, 2, 3, 4
 TAIL_KIND = 0x7E6B
-SEEN, EXEC, FORK, EXIT, THREAD, INFO = 1, 2, 3, 4, 5, 6
+SEEN, EXEC, FORK, EXIT, THREAD, INFO, NAME = 1, 2, 3, 4, 5, 6, 7
 LNOTAB, PEP626, PEP657, UNSIGNED = 1, 2, 3, 4
 TRUNCATED, GC = 1, 2
 

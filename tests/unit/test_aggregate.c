@@ -87,6 +87,11 @@ static void thread(uint32_t pid, uint32_t tid, const char *comm)
 	process(KRAIT_PROCESS_THREAD, pid, tid, 0, comm, "", 0);
 }
 
+static void py_named(uint32_t pid, uint32_t tid, const char *name)
+{
+	process(KRAIT_PROCESS_NAME, pid, tid, 0, "", name, strlen(name));
+}
+
 /* A code object without a qualified name, whose whole code is on its first line (3.9). */
 static void code(uint64_t id, const char *name, int32_t first_line)
 {
@@ -386,6 +391,42 @@ static void test_thread_names(void **state)
 		       "7 \"p\" 10 \"0123456789abcdef\": a:10 < b:20 = 1\n");
 }
 
+/* Python's name is the thread's, whatever the kernel calls it before and after. */
+static void test_python_names(void **state)
+{
+	(void)state;
+	info(7, "p");
+	three_functions();
+	thread(7, 8, "comm");
+	sample_of(1, 7, 8, 1);
+	py_named(7, 8, "io-w\xc3\xb6rker\n\xff");
+	thread(7, 8, "comm 2");
+	sample_of(1, 7, 8, 1);
+	thread(7, 9, "before");
+	py_named(7, 9, "first");
+	sample_of(1, 7, 9, 1);
+	py_named(7, 9, "second");
+	py_named(7, 9, ""); /* none */
+	assert_profile("7 \"p\" 8 \"io-w\xc3\xb6rker\\x0a\xef\xbf\xbd\": a:10 < b:20 = 2\n"
+		       "7 \"p\" 9 \"second\": a:10 < b:20 = 1\n");
+}
+
+/* A name that comes when the thread's life is over names nobody, and begins no other one. */
+static void test_late_python_names(void **state)
+{
+	(void)state;
+	info(7, "p");
+	three_functions();
+	thread(7, 8, "comm");
+	sample_of(1, 7, 8, 1);
+	py_named(7, 9, "never seen");
+	event(KRAIT_PROCESS_EXIT, 7);
+	py_named(7, 8, "too late");
+	assert_profile("7 \"p\" 8 \"comm\": a:10 < b:20 = 1\n");
+	assert_int_equal(profile()->process_cnt, 1);
+	assert_int_equal(profile()->thread_cnt, 1);
+}
+
 static void test_command_lines(void **state)
 {
 	static const char args[] = "python3\0-c\0a\nb\0\0";
@@ -642,6 +683,8 @@ int main(void)
 		TEST(test_prefix_is_another_stack),
 		TEST(test_samples_before_their_stack),
 		TEST(test_thread_names),
+		TEST(test_python_names),
+		TEST(test_late_python_names),
 		TEST(test_command_lines),
 		TEST(test_truncated_has_a_root_that_says_so),
 		TEST(test_frames_that_could_not_be_read),

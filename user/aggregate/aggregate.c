@@ -430,8 +430,22 @@ static int thread_named(struct aggregate *agg, const struct krait_process_rec *r
 
 	if (num == INDEX_NONE)
 		return -ENOMEM;
-	agg->threads.items[num].name = comm_text(agg, rec);
+	if (!agg->threads.items[num].is_py_named)
+		agg->threads.items[num].name = comm_text(agg, rec);
 	return 0;
+}
+
+/* Python's name of a thread comes late: its life may be over, and begins none. */
+static void thread_py_named(struct aggregate *agg, const struct krait_process_rec *rec)
+{
+	struct profile_thread thread = {.process_idx = process_find(agg, rec->pid),
+					.tid = rec->tid};
+	uint32_t num = thread_find(agg, &thread);
+
+	if (num == INDEX_NONE || !rec->text_bytes)
+		return;
+	agg->threads.items[num].name = safe_text(agg, process_text(rec), rec->text_bytes);
+	agg->threads.items[num].is_py_named = true;
 }
 
 static int add_process(struct aggregate *agg, const struct krait_process_rec *rec)
@@ -443,6 +457,9 @@ static int add_process(struct aggregate *agg, const struct krait_process_rec *re
 		return process_fork(agg, rec);
 	case KRAIT_PROCESS_THREAD:
 		return thread_named(agg, rec);
+	case KRAIT_PROCESS_NAME:
+		thread_py_named(agg, rec);
+		return 0;
 	case KRAIT_PROCESS_EXEC:
 	case KRAIT_PROCESS_EXIT:
 		process_end(agg, rec->pid);

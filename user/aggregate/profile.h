@@ -47,7 +47,8 @@ struct profile_thread {
 	uint32_t process_idx;
 	uint32_t tid;
 	uint32_t main_idx; /* the same thread's entry with interp_id 0 */
-	const char *name;  /* the comm; "" where it was never seen */
+	const char *name;  /* what Python calls it, else the comm; "" where it was never seen */
+	bool is_py_named;
 };
 
 /* The ticks of one thread on one stack. Sorted by (thread_idx, stack_idx), each pair once. */

@@ -75,6 +75,14 @@ void outputs_release(struct outputs *outs)
 	*outs = (struct outputs){0};
 }
 
+bool outputs_have_threads(const struct outputs *outs, const struct output_opts *opts)
+{
+	for (uint32_t i = 0; i < outs->cnt; i++)
+		if (opts->threads || !outs->v[i].exporter->has_threads_by_option)
+			return true;
+	return false;
+}
+
 int outputs_record_start(struct outputs *outs, const struct recording_head *head)
 {
 	for (uint32_t i = 0; i < outs->cnt; i++) {

@@ -40,7 +40,7 @@ struct output_opts {
 		 .long_name = "threads",                                                           \
 		 .type = CLI_FLAG,                                                                 \
 		 .offset = offsetof(opts_struct, field.threads),                                   \
-		 .help = "a root frame per thread",                                                \
+		 .help = "a root frame per thread: its name in Python, else the kernel's",         \
 		 .group = "Output"},                                                               \
 		{.long_name = "function",                                                          \
 		 .type = CLI_SET,                                                                  \
@@ -96,6 +96,9 @@ int outputs_init(struct outputs *outs, const struct cmd *cmd, const struct outpu
 		 const struct cli_list *paths);
 /* Drops recordings that were not finished. */
 void outputs_release(struct outputs *outs);
+
+/* Whether one of the outputs tells of threads. */
+bool outputs_have_threads(const struct outputs *outs, const struct output_opts *opts);
 
 /* Recordings among the outputs: their head at the start, each record as it comes, the tail. 0 or
  * -errno, logged. */

@@ -285,6 +285,7 @@ static int record(void *o, struct cli_args *args)
 	status = outputs_init(&run.outs, &cmd_record, &opts->out, &paths);
 	if (status != KRAIT_EXIT_OK)
 		goto out;
+	run.session.name_threads = outputs_have_threads(&run.outs, &opts->out);
 	err = run_session(&run);
 	status = err ? exit_status(err) : finish(&run, opts);
 out:

@@ -6,7 +6,7 @@ static bool process_is_valid(const struct krait_hdr *h)
 {
 	const struct krait_process_rec *rec = (const void *)h;
 
-	return rec->what >= KRAIT_PROCESS_SEEN && rec->what <= KRAIT_PROCESS_INFO &&
+	return rec->what >= KRAIT_PROCESS_SEEN && rec->what <= KRAIT_PROCESS_NAME &&
 	       rec->text_bytes <= h->bytes - sizeof(*rec);
 }
 

@@ -35,7 +35,7 @@ static inline const struct krait_frame *stack_frames(const struct krait_stack_re
 	return (const struct krait_frame *)(rec + 1);
 }
 
-/* The command line of an INFO record: text_bytes bytes, arguments separated by NUL. */
+/* The text of a record: the command line of INFO, arguments separated by NUL; the name of NAME. */
 static inline const char *process_text(const struct krait_process_rec *rec)
 {
 	return (const char *)(rec + 1);

@@ -29,7 +29,8 @@ struct exporter {
 	const char *name; /* what -f takes: "folded" */
 	const char *const
 		*suffixes; /* NULL-terminated, with the dot, longest match wins: ".pb.gz" */
-	const char *help;  /* for --help: "folded stacks, for flamegraph.pl and speedscope" */
+	bool has_threads_by_option; /* it tells of threads with -t only */
+	const char *help; /* for --help: "folded stacks, for flamegraph.pl and speedscope" */
 	/* 0 or -errno. Checks ferror itself only where it must; the caller does before it commits.
 	 * NULL: a recording (the session writes it as records come). */
 	int (*write)(const struct profile *profile, const struct export_opts *opts, FILE *out);

@@ -271,5 +271,6 @@ const struct exporter export_folded = {
 	.name = "folded",
 	.suffixes = (const char *const[]){".folded", ".collapsed", ".txt", NULL},
 	.help = "one line of text per stack, for flamegraph.pl, speedscope and grep",
+	.has_threads_by_option = true,
 	.write = folded_write,
 };

@@ -23,6 +23,7 @@ struct pending {
 
 struct judge {
 	struct sampler *sampler;
+	struct namer *namer;
 	struct discover *discover;
 	const struct session_opts *opts;
 	struct session_result *result;
@@ -40,16 +41,20 @@ static uint64_t now_mono_ns(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-struct judge *judge_new(struct sampler *sampler, const struct session_opts *opts,
-			struct session_result *result,
+struct judge *judge_new(struct sampler *sampler, struct namer *namer,
+			const struct session_opts *opts, struct session_result *result,
 			int (*emit)(const struct krait_hdr *rec, void *arg), void *arg)
 {
 	struct judge *j = calloc(1, sizeof(*j));
 
 	if (!j)
 		return NULL;
-	*j = (struct judge){
-		.sampler = sampler, .opts = opts, .result = result, .emit = emit, .arg = arg};
+	*j = (struct judge){.sampler = sampler,
+			    .namer = namer,
+			    .opts = opts,
+			    .result = result,
+			    .emit = emit,
+			    .arg = arg};
 	j->discover = discover_new();
 	if (j->discover)
 		return j;
@@ -160,6 +165,8 @@ static int judge_ready(struct judge *j, const struct target *t, struct krait_pro
 	verdict->eval_addr = t->eval_addr;
 	verdict->eval_bytes = t->eval_bytes;
 	j->result->python_cnt++;
+	if (j->namer)
+		namer_layout(j->namer, layout_idx, t);
 	return emit_info(j, t);
 }
 

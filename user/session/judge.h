@@ -7,16 +7,17 @@
 #ifndef KRAIT_SESSION_JUDGE_H
 #define KRAIT_SESSION_JUDGE_H
 
+#include "user/session/namer.h"
 #include "user/session/session.h"
 #include "user/session/sampler.h"
 
 struct judge;
 
-/* `sampler`, `opts` and `result` (for the refusals and the count of Pythons) are borrowed. `emit`
- * takes the INFO record of each target, before the first sample of it can come. NULL with errno set
- * if there is no memory. */
-struct judge *judge_new(struct sampler *sampler, const struct session_opts *opts,
-			struct session_result *result,
+/* `sampler`, `namer` (NULL: nobody asks), `opts` and `result` (for the refusals and the count of
+ * Pythons) are borrowed. `emit` takes the INFO record of each target, before the first sample of it
+ * can come. NULL with errno set if there is no memory. */
+struct judge *judge_new(struct sampler *sampler, struct namer *namer,
+			const struct session_opts *opts, struct session_result *result,
 			int (*emit)(const struct krait_hdr *rec, void *arg), void *arg);
 void judge_free(struct judge *j);
 

@@ -25,6 +25,7 @@
 #include "user/session/child.h"
 #include "user/session/family.h"
 #include "user/session/judge.h"
+#include "user/session/namer.h"
 #include "user/session/progress.h"
 #include "user/session/sampler.h"
 
@@ -40,6 +41,7 @@ struct session {
 	const struct session_sink *sink;
 	struct session_result *result;
 	struct sampler *sampler;
+	struct namer *namer; /* NULL: nobody wants the names of threads */
 	struct judge *judge;
 	struct child child;
 	struct progress progress;
@@ -75,6 +77,8 @@ static int act_on_process(struct session *s, const struct krait_process_rec *rec
 		return judge_process(s->judge, rec->pid);
 	if (rec->what == KRAIT_PROCESS_FORK)
 		judge_forked(s->judge, rec->pid);
+	if (rec->what == KRAIT_PROCESS_THREAD && s->namer)
+		namer_thread(s->namer, rec);
 	return 0;
 }
 
@@ -104,6 +108,8 @@ static int on_record(void *arg, void *record, size_t avail)
 static void drain(struct session *s)
 {
 	sampler_drain(s->sampler, on_record, s);
+	if (s->namer && !s->err)
+		s->err = namer_due(s->namer, s->is_over);
 	s->drain_at_ns = clock_ns(CLOCK_MONOTONIC) + DRAIN_NS;
 }
 
@@ -270,8 +276,10 @@ static int set_up(struct session *s)
 	s->sampler = sampler_new(&sampler_opts);
 	if (!s->sampler)
 		return -errno;
-	s->judge = judge_new(s->sampler, o, s->result, emit, s);
-	if (!s->judge)
+	if (o->name_threads)
+		s->namer = namer_new(s->sampler, emit, s);
+	s->judge = judge_new(s->sampler, s->namer, o, s->result, emit, s);
+	if (!s->judge || (o->name_threads && !s->namer))
 		return -ENOMEM;
 	err = open_files(s);
 	if (!err && o->pid_cnt)
@@ -331,6 +339,7 @@ static void tear_down(struct session *s)
 {
 	child_release(&s->child);
 	judge_free(s->judge);
+	namer_free(s->namer);
 	sampler_free(s->sampler);
 	if (s->epoll_fd >= 0)
 		close(s->epoll_fd);

@@ -23,7 +23,9 @@ struct session_opts {
 	char *const *command; /* started, and followed until it ends; NULL: none */
 	bool follow_children;
 	bool show_progress;
-	bool measure; /* --stats: have the kernel time the ticks */
+	bool name_threads; /* as Python's threading does; else the kernel's names are all there is
+			    */
+	bool measure;	   /* --stats: have the kernel time the ticks */
 };
 
 /* Where the run's records go, checked. A negative return ends the run with that error. */
