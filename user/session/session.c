@@ -93,7 +93,6 @@ static int on_record(void *arg, void *record, size_t avail)
 	}
 	if (h->kind == KRAIT_SAMPLE) {
 		const struct krait_sample_rec *sample = record;
-
 		uint64_t after_ns = sample->time_ns - s->result->start_mono_ns;
 
 		if (!s->sample_cnt++ || after_ns < s->result->first_sample_ns)
