@@ -162,12 +162,18 @@ static void test_before_an_end(void **state)
 	write_sample(k, 1, 7, 15);
 	write_sample(k, 1, 7, 30);
 	samples_look(&k->samples);
+	/* It ends while the other ring is read. */
+	write_sample(k, 2, 7, 29);
+	write_sample(k, 2, 8, 29);
 	assert_int_equal(samples_take_before(&k->samples, 7, 30, on_record, &early), 0);
-	ASSERT_READ(&early, 0, 1000);
+	ASSERT_READ(&early, 0, 1000, 2000);
 	assert_int_equal(samples_take_before(&k->samples, 7, 30, on_record, &early), 0);
-	assert_int_equal(early.cnt, 2);
+	assert_int_equal(early.cnt, 3);
 	late = take(k);
 	ASSERT_READ(&late, 1, 2, 1001);
+	samples_look(&k->samples);
+	late = take(k);
+	ASSERT_READ(&late, 2001);
 	/* The slots are as good as new. */
 	for (int i = 0; i < SLOTS; i++)
 		assert_true(write_sample(k, 0, 7, 50));

@@ -41,11 +41,15 @@ void samples_release(struct samples *s)
 	s->seen = NULL;
 }
 
+static uint64_t written(const struct samples *s, uint32_t cpu)
+{
+	return __atomic_load_n(&cpu_at(s, cpu)->counters[KRAIT_CNT_SAMPLES], __ATOMIC_ACQUIRE);
+}
+
 void samples_look(struct samples *s)
 {
 	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++)
-		s->seen[cpu] = __atomic_load_n(&cpu_at(s, cpu)->counters[KRAIT_CNT_SAMPLES],
-					       __ATOMIC_ACQUIRE);
+		s->seen[cpu] = written(s, cpu);
 }
 
 static struct krait_sample_rec *sample_at(const struct samples *s, uint32_t cpu, uint64_t n)
@@ -84,12 +88,15 @@ int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, sampl
 {
 	int err = 0;
 
-	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++)
-		for (uint64_t n = cpu_at(s, cpu)->samples_read; n < s->seen[cpu] && !err; n++) {
+	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++) {
+		uint64_t end = written(s, cpu);
+
+		for (uint64_t n = cpu_at(s, cpu)->samples_read; n < end && !err; n++) {
 			struct krait_sample_rec *rec = sample_at(s, cpu, n);
 
 			if (rec->pid == pid && rec->time_ns < time_ns)
 				err = pass_on(rec, fn, arg);
 		}
+	}
 	return err;
 }

@@ -40,7 +40,8 @@ void samples_look(struct samples *s);
 /* Passes on what the last look found, each CPU's in order of time, and frees its slots. 0 or fn's
  * first negative value. */
 int samples_take(struct samples *s, samples_record_fn fn, void *arg);
-/* Passes on those of `pid` from before time_ns. */
+/* Passes on all of `pid` from before time_ns, which a record just read says is the end of a life:
+ * what they build on came before that record, so it does not matter what the last look found. */
 int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, samples_record_fn fn,
 			void *arg);
 
