@@ -171,7 +171,8 @@ static uint32_t sort_due(struct namer *n, uint64_t now_ns, bool all)
 		n->waiting[i] = n->waiting[cnt];
 		n->waiting[cnt++] = w;
 	}
-	qsort(n->waiting, cnt, sizeof(*n->waiting), by_pid);
+	if (cnt)
+		qsort(n->waiting, cnt, sizeof(*n->waiting), by_pid);
 	return cnt;
 }
 
