@@ -9,12 +9,20 @@
 #define INDEX_MIN_SLOTS 64
 #define SLOT_REMOVED UINT32_MAX
 
-/* Numbers are 32 bits and the tag is the hash's upper half, so the slot comes from the lower half
- * and growing can rebuild the place from nothing but the slot: the home slot is derived from the
- * tag as well. */
-static uint32_t home_slot(uint32_t tag, uint32_t mask)
+/*
+ * Numbers are 32 bits and the tag is the hash's upper half, so that growing can rebuild the place
+ * from nothing but the slot: the home slot is derived from the tag, scaled to the number of slots.
+ * That need be no power of two: an index touches all its memory, and one that doubled would be more
+ * than half empty each time.
+ */
+static uint32_t home_slot(uint32_t tag, uint32_t cnt)
 {
-	return (tag * 0x9e3779b1U) >> 7 & mask;
+	return (uint64_t)(tag * 0x9e3779b1U) * cnt >> 32;
+}
+
+static uint32_t next_slot(const struct index *ix, uint32_t slot)
+{
+	return slot + 1 < ix->cnt ? slot + 1 : 0;
 }
 
 void index_release(struct index *ix)
@@ -25,7 +33,7 @@ void index_release(struct index *ix)
 
 static void iter_settle(const struct index *ix, struct index_iter *it)
 {
-	for (;; it->slot = (it->slot + 1) & ix->mask) {
+	for (;; it->slot = next_slot(ix, it->slot)) {
 		const struct index_slot *slot = &ix->slots[it->slot];
 
 		if (!slot->num) {
@@ -45,23 +53,23 @@ struct index_iter index_first(const struct index *ix, uint64_t hash)
 
 	if (!ix->slots)
 		return it;
-	it.slot = home_slot(it.tag, ix->mask);
+	it.slot = home_slot(it.tag, ix->cnt);
 	iter_settle(ix, &it);
 	return it;
 }
 
 void index_next(const struct index *ix, struct index_iter *it)
 {
-	it->slot = (it->slot + 1) & ix->mask;
+	it->slot = next_slot(ix, it->slot);
 	iter_settle(ix, it);
 }
 
 static void slot_put(struct index *ix, uint32_t tag, uint32_t stored)
 {
-	uint32_t i = home_slot(tag, ix->mask);
+	uint32_t i = home_slot(tag, ix->cnt);
 
 	while (ix->slots[i].num)
-		i = (i + 1) & ix->mask;
+		i = next_slot(ix, i);
 	ix->slots[i] = (struct index_slot){.tag = tag, .num = stored};
 	ix->used++;
 	ix->live++;
@@ -69,9 +77,9 @@ static void slot_put(struct index *ix, uint32_t tag, uint32_t stored)
 
 static int index_grow(struct index *ix)
 {
-	uint32_t old_cnt = ix->slots ? ix->mask + 1 : 0;
+	uint32_t old_cnt = ix->cnt;
 	/* Mostly removed ones: the same size will do, without them. */
-	uint32_t cnt = ix->live * 2 < old_cnt ? old_cnt : old_cnt * 2;
+	uint32_t cnt = ix->live * 2 < old_cnt ? old_cnt : old_cnt + old_cnt / 2;
 	struct index_slot *old = ix->slots;
 	struct index_slot *slots;
 
@@ -81,7 +89,7 @@ static int index_grow(struct index *ix)
 	if (!slots)
 		return -ENOMEM;
 	ix->slots = slots;
-	ix->mask = cnt - 1;
+	ix->cnt = cnt;
 	ix->used = ix->live = 0;
 	for (uint32_t i = 0; i < old_cnt; i++)
 		if (old[i].num && old[i].num != SLOT_REMOVED)
@@ -92,7 +100,7 @@ static int index_grow(struct index *ix)
 
 int index_add(struct index *ix, uint64_t hash, uint32_t num)
 {
-	if ((!ix->slots || ix->used >= (ix->mask + 1) / 4 * 3) && index_grow(ix) != 0)
+	if ((!ix->slots || ix->used >= ix->cnt / 4 * 3) && index_grow(ix) != 0)
 		return -ENOMEM;
 	slot_put(ix, hash >> 32, num + 1);
 	return 0;

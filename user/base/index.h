@@ -27,7 +27,7 @@ struct index_slot {
 /* `struct index ix = {}` is a valid empty index. Not thread-safe. */
 struct index {
 	struct index_slot *slots;
-	uint32_t mask; /* slots - 1, when there are any */
+	uint32_t cnt;  /* of slots */
 	uint32_t used; /* slots taken, removed ones included */
 	uint32_t live; /* elements */
 };
