@@ -56,9 +56,25 @@ static void add_utf8(struct strbuf *out, uint32_t cp)
 	strbuf_add(out, bytes, len);
 }
 
+static bool is_plain(uint32_t cp)
+{
+	return cp >= 0x20 && cp < 0x7f;
+}
+
+/* How many bytes at the beginning stand for themselves, as nearly all do: they are added at once.
+ */
+static size_t plain_len(const uint8_t *bytes, size_t len)
+{
+	size_t plain = 0;
+
+	while (plain < len && is_plain(bytes[plain]))
+		plain++;
+	return plain;
+}
+
 void text_add_codepoint(struct strbuf *out, uint32_t cp)
 {
-	if (cp >= 0x20 && cp < 0x7f)
+	if (is_plain(cp))
 		strbuf_add_char(out, (char)cp);
 	else if (!is_scalar(cp))
 		add_utf8(out, REPLACEMENT);
@@ -121,10 +137,14 @@ void text_add_utf8(struct strbuf *out, const char *bytes, size_t len)
 	const uint8_t *at = (const uint8_t *)bytes;
 
 	while (len > 0) {
+		size_t used = plain_len(at, len);
 		uint32_t cp;
-		size_t used = read_utf8(at, len, &cp);
 
-		text_add_codepoint(out, cp);
+		strbuf_add(out, at, used);
+		if (used < len) {
+			used += read_utf8(at + used, len - used, &cp);
+			text_add_codepoint(out, cp);
+		}
 		at += used;
 		len -= used;
 	}
@@ -134,9 +154,15 @@ int text_add_pystr(struct strbuf *out, const void *bytes, size_t len, unsigned i
 {
 	const uint8_t *at = bytes;
 
+	size_t i = 0;
+
 	if (width != 1 && width != 2 && width != 4)
 		return -EINVAL;
-	for (size_t i = 0; i < len / width; i++, at += width) {
+	if (width == 1) {
+		i = plain_len(at, len);
+		strbuf_add(out, at, i);
+	}
+	for (at += i; i < len / width; i++, at += width) {
 		uint16_t two;
 		uint32_t cp;
 
