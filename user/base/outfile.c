@@ -37,7 +37,8 @@
 
 #define TMP_NAME_BYTES 200 /* of the goal's name; with the rest it stays below NAME_MAX */
 #define TMP_TRIES 100
-#define BUFFER_BYTES 65536 /* a stream of a cookie has BUFSIZ: eight times the system calls */
+#define BUFFER_BYTES 65536    /* a stream of a cookie has BUFSIZ: eight times the system calls */
+#define PIECE_BYTES (8 << 20) /* that are written out at once */
 
 struct outfile {
 	FILE *stream;
@@ -46,6 +47,8 @@ struct outfile {
 	char *shown; /* the path as it was given, for messages */
 	char *goal;  /* where to rename to; NULL when written in place */
 	char *tmp;   /* its name until then; NULL while it has none */
+	bool is_let_go;
+	off_t len, piece;	   /* what is written; where the piece that is filled begins */
 	char buffer[BUFFER_BYTES]; /* the stream's */
 };
 
@@ -312,6 +315,27 @@ static int write_all(int fd, const char *bytes, size_t len)
 	return 0;
 }
 
+/* Starts writing out the piece that is full, and lets go of the one before it, which should be on
+ * the disk by now. 0 or -errno. */
+static int let_go(struct outfile *of)
+{
+	off_t last = of->piece - PIECE_BYTES;
+
+	sync_file_range(of->fd, of->piece, PIECE_BYTES, SYNC_FILE_RANGE_WRITE);
+	of->piece += PIECE_BYTES;
+	if (last < 0)
+		return 0;
+	/* What it reports of the disk here, fsync won't again (file_check_and_advance_wb_err in the
+	 * kernel's mm/filemap.c). Other errors say that this file can't be treated so. */
+	if (sync_file_range(of->fd, last, PIECE_BYTES,
+			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				    SYNC_FILE_RANGE_WAIT_AFTER) &&
+	    (errno == EIO || errno == ENOSPC || errno == EDQUOT))
+		return -errno;
+	posix_fadvise(of->fd, last, PIECE_BYTES, POSIX_FADV_DONTNEED);
+	return 0;
+}
+
 /* cookie_write_function_t: 0 means failure. */
 static ssize_t stream_write(void *cookie, const char *bytes, size_t len)
 {
@@ -319,6 +343,9 @@ static ssize_t stream_write(void *cookie, const char *bytes, size_t len)
 
 	if (!of->err)
 		of->err = write_all(of->fd, bytes, len);
+	of->len += len;
+	while (!of->err && of->is_let_go && of->len - of->piece >= PIECE_BYTES)
+		of->err = let_go(of);
 	return of->err ? 0 : (ssize_t)len;
 }
 
@@ -369,6 +396,11 @@ struct outfile *outfile_open(const char *path)
 		outfile_free(of);
 	complain(path, -err);
 	return NULL;
+}
+
+void outfile_let_go(struct outfile *of)
+{
+	of->is_let_go = of->goal != NULL;
 }
 
 FILE *outfile_stream(struct outfile *of)

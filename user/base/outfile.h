@@ -21,6 +21,14 @@ struct outfile;
  * each of which frees it.
  */
 struct outfile *outfile_open(const char *path);
+/*
+ * From now on what is written goes to the disk piece by piece, and then out of the page cache. For
+ * a large file that is written in one go: hundreds of megabytes in the cache would push out what
+ * the host works with, count as memory of krait's container, and take more CPU time, for pages that
+ * are new each time. Writing then waits for the disk, as outfile_commit does. No effect on what is
+ * written in place.
+ */
+void outfile_let_go(struct outfile *of);
 /* Borrowed; do not fclose. */
 FILE *outfile_stream(struct outfile *of);
 /* Flushes, syncs, renames. 0 or -errno (logged); on failure what was written is gone and the old

@@ -140,6 +140,7 @@ static int write_one(const struct output *o, const struct profile *profile,
 
 	if (!file)
 		return -errno;
+	outfile_let_go(file);
 	return settle(file, o->path, o->exporter->write(profile, opts, outfile_stream(file)));
 }
 
