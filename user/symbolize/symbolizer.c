@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* The code objects by id, and the symbols of their frames. */
+/*
+ * The code objects by id, and the symbols of their frames.
+ *
+ * Nearly all of a code object is what it says: names, file, line table. The same program in another
+ * process says the same under other ids, so this is kept once, as a body that they share.
+ */
 #include "user/symbolize/symbolizer.h"
 
 #include <errno.h>
@@ -12,18 +17,21 @@
 #include "user/drain/records.h"
 #include "user/symbolize/linetable.h"
 
-struct code {
-	uint64_t id;
+struct body {
 	const char *name, *file; /* NULL until the record with the names has come */
+	uint8_t *lines;
 	int32_t first_line;
 	enum krait_lines_kind lines_kind;
-	uint8_t *lines;
 	uint32_t lines_total;
 	uint32_t lines_from, lines_to; /* what of it has come: [from, to) */
-	bool lines_borrowed;	       /* they are another code object's */
 };
 
-/* As many tables with one hash are looked at. An index of more of them would cost more than it
+struct code {
+	uint64_t id;
+	uint32_t body_idx; /* its own, until that is whole and another is found to be equal */
+};
+
+/* As many bodies with one hash are looked at. An index of more of them would cost more than it
  * saves, and somebody must have made them up. */
 #define ALIKE_MAX 8
 
@@ -31,8 +39,10 @@ struct symbolizer {
 	struct intern *in;
 	struct code *codes;
 	uint32_t code_cnt, code_cap;
+	struct body *bodies;
+	uint32_t body_cnt, body_cap;
 	struct index by_id;
-	struct index by_lines; /* those with a whole table, which they own */
+	struct index by_body; /* of the whole ones */
 	struct strbuf text;
 };
 
@@ -49,12 +59,12 @@ void symbolizer_free(struct symbolizer *sym)
 {
 	if (!sym)
 		return;
-	for (uint32_t i = 0; i < sym->code_cnt; i++)
-		if (!sym->codes[i].lines_borrowed)
-			free(sym->codes[i].lines);
+	for (uint32_t i = 0; i < sym->body_cnt; i++)
+		free(sym->bodies[i].lines);
+	free(sym->bodies);
 	free(sym->codes);
 	index_release(&sym->by_id);
-	index_release(&sym->by_lines);
+	index_release(&sym->by_body);
 	strbuf_release(&sym->text);
 	free(sym);
 }
@@ -69,25 +79,35 @@ static struct code *code_find(const struct symbolizer *sym, uint64_t id)
 	return NULL;
 }
 
+/* Appends a body of which nothing has come. -ENOMEM without memory. */
+static int body_add(struct symbolizer *sym, const struct krait_code_rec *rec)
+{
+	struct body body = {
+		.first_line = rec->first_line,
+		.lines_kind = rec->lines_kind,
+		.lines_total = rec->lines_total,
+	};
+
+	if (array_reserve((void **)&sym->bodies, &sym->body_cap, sym->body_cnt + 1, sizeof(body)) !=
+	    0)
+		return -ENOMEM;
+	if (body.lines_total) {
+		body.lines = malloc(body.lines_total);
+		if (!body.lines)
+			return -ENOMEM;
+	}
+	sym->bodies[sym->body_cnt++] = body;
+	return 0;
+}
+
 static struct code *code_add(struct symbolizer *sym, const struct krait_code_rec *rec)
 {
-	struct code code = {.id = rec->code_id};
+	struct code code = {.id = rec->code_id, .body_idx = sym->body_cnt};
 
 	if (array_reserve((void **)&sym->codes, &sym->code_cap, sym->code_cnt + 1, sizeof(code)) !=
-	    0)
+		    0 ||
+	    body_add(sym, rec) != 0 || index_add(&sym->by_id, code.id, sym->code_cnt) != 0)
 		return NULL;
-	if (rec->lines_total) {
-		code.lines = malloc(rec->lines_total);
-		if (!code.lines)
-			return NULL;
-	}
-	code.lines_total = rec->lines_total;
-	code.lines_kind = rec->lines_kind;
-	code.first_line = rec->first_line;
-	if (index_add(&sym->by_id, code.id, sym->code_cnt) != 0) {
-		free(code.lines);
-		return NULL;
-	}
 	sym->codes[sym->code_cnt] = code;
 	return &sym->codes[sym->code_cnt++];
 }
@@ -112,76 +132,96 @@ static const char *name_of(struct symbolizer *sym, const struct krait_str *str, 
 
 /* A piece that comes again (the ring was full before the last one) must not stand in for one that
  * did not: what has come is kept as one range, which only a piece that touches it makes longer. */
-static void lines_add(struct code *code, uint32_t off, const unsigned char *bytes, uint32_t len)
+static void lines_add(struct body *body, uint32_t off, const unsigned char *bytes, uint32_t len)
 {
 	uint32_t end = off + len;
 
 	if (!len)
 		return;
-	memcpy(code->lines + off, bytes, len);
-	if (off > code->lines_to || end < code->lines_from || !code->lines_to) {
-		code->lines_from = off;
-		code->lines_to = end;
+	memcpy(body->lines + off, bytes, len);
+	if (off > body->lines_to || end < body->lines_from || !body->lines_to) {
+		body->lines_from = off;
+		body->lines_to = end;
 	}
-	if (off < code->lines_from)
-		code->lines_from = off;
-	if (end > code->lines_to)
-		code->lines_to = end;
+	if (off < body->lines_from)
+		body->lines_from = off;
+	if (end > body->lines_to)
+		body->lines_to = end;
 }
 
 /* A table with a hole could give a wrong line; no line is better. (An empty one is whole: up to 3.9
  * it says that all is on the first line.) */
-static bool has_all_lines(const struct code *code)
+static bool has_all_lines(const struct body *body)
 {
-	return code->lines_from == 0 && code->lines_to == code->lines_total;
+	return body->lines_from == 0 && body->lines_to == body->lines_total;
 }
 
-/* Most of what a code object takes is its line table, and the same program in another process has
- * an equal one: it is kept once. The table must be final. Without memory it is not shared. */
-static void share_lines(struct symbolizer *sym, struct code *code)
+static uint64_t body_hash(const struct body *body)
 {
-	uint64_t hash = hash_bytes(code->lines, code->lines_total);
-	struct index_iter it = index_first(&sym->by_lines, hash);
+	uint64_t names = hash_pair((uintptr_t)body->name, (uintptr_t)body->file);
+
+	return hash_pair(names ^ (uint32_t)body->first_line,
+			 hash_bytes(body->lines, body->lines_total));
+}
+
+static bool is_equal(const struct body *a, const struct body *b)
+{
+	return a->name == b->name && a->file == b->file && a->first_line == b->first_line &&
+	       a->lines_kind == b->lines_kind && a->lines_total == b->lines_total &&
+	       memcmp(a->lines, b->lines, a->lines_total) == 0;
+}
+
+/* Lets go of a body that nobody needs. One in the middle (others began before its line table was
+ * whole) leaves its place unused. */
+static void body_drop(struct symbolizer *sym, uint32_t body_idx)
+{
+	free(sym->bodies[body_idx].lines);
+	sym->bodies[body_idx].lines = NULL;
+	sym->body_cnt -= body_idx + 1 == sym->body_cnt;
+}
+
+/* Gives the code object, whose body is whole, an older one that is equal, if there is. */
+static void share_body(struct symbolizer *sym, struct code *code)
+{
+	const struct body *body = &sym->bodies[code->body_idx];
+	uint64_t hash = body_hash(body);
+	struct index_iter it = index_first(&sym->by_body, hash);
 	int cnt = 0;
 
-	for (; it.num != INDEX_NONE && cnt < ALIKE_MAX; index_next(&sym->by_lines, &it), cnt++) {
-		const struct code *other = &sym->codes[it.num];
-
-		if (other->lines_total != code->lines_total ||
-		    memcmp(other->lines, code->lines, code->lines_total) != 0)
+	for (; it.num != INDEX_NONE && cnt < ALIKE_MAX; index_next(&sym->by_body, &it), cnt++) {
+		if (!is_equal(&sym->bodies[it.num], body))
 			continue;
-		free(code->lines);
-		code->lines = other->lines;
-		code->lines_borrowed = true;
+		body_drop(sym, code->body_idx);
+		code->body_idx = it.num;
 		return;
 	}
 	if (cnt < ALIKE_MAX)
-		index_add(&sym->by_lines, hash, code - sym->codes);
+		index_add(&sym->by_body, hash, code->body_idx);
 }
 
 int symbolizer_add(struct symbolizer *sym, const struct krait_code_rec *rec)
 {
 	struct code_text text = code_text(rec);
 	struct code *code = code_find(sym, rec->code_id);
+	struct body *body;
 
-	if (code && code->name)
-		return 0;
 	if (!code)
 		code = code_add(sym, rec);
 	if (!code)
 		return -ENOMEM;
-	if (rec->lines_total != code->lines_total)
+	body = &sym->bodies[code->body_idx];
+	if (body->name || rec->lines_total != body->lines_total)
 		return 0;
-	lines_add(code, rec->lines_off, text.lines, rec->lines_bytes);
+	lines_add(body, rec->lines_off, text.lines, rec->lines_bytes);
 	if (rec->lines_off)
 		return 0;
-	code->file = name_of(sym, &rec->file, text.file, "[file name not readable]");
+	body->file = name_of(sym, &rec->file, text.file, "[file name not readable]");
 	if (rec->qualname.width)
-		code->name = name_of(sym, &rec->qualname, text.qualname, "[name not readable]");
+		body->name = name_of(sym, &rec->qualname, text.qualname, "[name not readable]");
 	else
-		code->name = name_of(sym, &rec->name, text.name, "[name not readable]");
-	if (code->lines_total && has_all_lines(code))
-		share_lines(sym, code);
+		body->name = name_of(sym, &rec->name, text.name, "[name not readable]");
+	if (body->lines_total && has_all_lines(body))
+		share_body(sym, code);
 	return 0;
 }
 
@@ -208,28 +248,37 @@ static struct symbol marker(struct symbolizer *sym, uint32_t fault)
  * and file are "__init__", and whose line table is one entry that says there is no line. Tracebacks
  * leave it out too (_PyFrame_IsIncomplete). No compiler gives a first line of 0 to code of a file.
  */
-static bool is_init_cleanup(const struct code *code)
+static bool is_init_cleanup(const struct body *body)
 {
-	return code->first_line == 0 && code->lines_total == 1 &&
-	       code->lines_kind == KRAIT_LINES_PEP657 && !strcmp(code->name, "__init__") &&
-	       !strcmp(code->file, "__init__");
+	return body->first_line == 0 && body->lines_total == 1 &&
+	       body->lines_kind == KRAIT_LINES_PEP657 && !strcmp(body->name, "__init__") &&
+	       !strcmp(body->file, "__init__");
+}
+
+uint32_t symbolizer_body(const struct symbolizer *sym, uint64_t code_id)
+{
+	const struct code *code = code_find(sym, code_id);
+
+	return code && sym->bodies[code->body_idx].name ? code->body_idx : INDEX_NONE;
 }
 
 struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame *frame)
 {
 	const struct code *code = frame->mark ? NULL : code_find(sym, frame->code_id);
+	const struct body *body = code ? &sym->bodies[code->body_idx] : NULL;
 	struct symbol symbol;
 
-	if (!code || !code->name)
+	if (!body || !body->name)
 		return marker(sym, frame->mark ? frame->mark : KRAIT_FAULT_CODE_NOT_SENT);
-	symbol.name = code->name;
-	symbol.file = code->file;
-	symbol.first_line = code->first_line;
-	symbol.is_shim = is_init_cleanup(code);
+	symbol.name = body->name;
+	symbol.file = body->file;
+	symbol.first_line = body->first_line;
+	symbol.is_shim = is_init_cleanup(body);
 	symbol.is_final = true;
+	symbol.body = code->body_idx;
 	symbol.line = LINE_UNKNOWN;
-	if (has_all_lines(code))
-		symbol.line = linetable_line(code->lines_kind, code->lines, code->lines_total,
-					     code->first_line, frame->unit);
+	if (has_all_lines(body))
+		symbol.line = linetable_line(body->lines_kind, body->lines, body->lines_total,
+					     body->first_line, frame->unit);
 	return symbol;
 }

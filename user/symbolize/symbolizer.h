@@ -26,6 +26,7 @@ struct symbol {
 	int32_t line;  /* of the executing instruction; 0: unknown */
 	bool is_shim;  /* no Python code, but the interpreter's own: not to be shown */
 	bool is_final; /* the code object is known: this frame's symbol will never be another */
+	uint32_t body; /* if it is final: symbolizer_body of its code object */
 };
 
 /* `in` is borrowed and must outlive it. NULL with errno set if there is no memory. */
@@ -34,6 +35,10 @@ void symbolizer_free(struct symbolizer *sym);
 
 /* Takes in a checked CODE record (copies what it needs). 0 or -ENOMEM. */
 int symbolizer_add(struct symbolizer *sym, const struct krait_code_rec *rec);
+
+/* The number of what the code object says, or INDEX_NONE as long as that is not known. Those of
+ * several processes that say the same have one number; no other will ever have it. */
+uint32_t symbolizer_body(const struct symbolizer *sym, uint64_t code_id);
 
 /* The frame's symbol; always succeeds, if need be with a marker. */
 struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame *frame);
