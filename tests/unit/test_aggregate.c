@@ -164,7 +164,8 @@ static void render_sample(const struct profile *p, const struct profile_sample *
 
 	strbuf_addf(&text, "%u \"%s\" %u \"%s\":", proc->pid, proc->cmdline, t->tid, t->name);
 	for (uint32_t i = 0; i < st->cnt; i++) {
-		const struct profile_frame *f = &p->frames[p->frame_idx[st->first + i]];
+		const struct profile_frame *f =
+			&p->frames[packed_get(&p->frame_idx, st->first + i)];
 
 		strbuf_addf(&text, "%s %s:%d", i ? " <" : "", p->functions[f->function_idx].name,
 			    f->line);
@@ -233,6 +234,26 @@ static void test_snapshot_and_on(void **state)
 	sample(1, 7);
 	assert_profile("7 \"python3\" 7 \"\": a:10 < b:20 = 2\n"
 		       "7 \"python3\" 7 \"\": c:30 < b:20 = 1\n");
+}
+
+/* A snapshot puts the samples in order: what is counted afterwards must find them there. */
+static void test_snapshot_sorts(void **state)
+{
+	(void)state;
+	info(7, "p");
+	three_functions();
+	sample(2, 7);
+	sample(2, 7);
+	sample(1, 7);
+	assert_profile("7 \"p\" 7 \"\": a:10 < b:20 = 1\n"
+		       "7 \"p\" 7 \"\": c:30 < b:20 = 2\n");
+	sample(2, 7);
+	sample_of(2, 7, 8, 1);
+	sample(1, 7);
+	sample(1, 7);
+	assert_profile("7 \"p\" 7 \"\": a:10 < b:20 = 3\n"
+		       "7 \"p\" 7 \"\": c:30 < b:20 = 3\n"
+		       "7 \"p\" 8 \"\": c:30 < b:20 = 1\n");
 }
 
 static void test_fork_inherits(void **state)
@@ -649,7 +670,7 @@ static void test_more_frames_than_are_at_hand(void **state)
 		const struct profile_stack *st = &p->stacks[p->samples[i].stack_idx];
 
 		assert_int_equal(p->samples[i].cnt, 3);
-		assert_int_equal(p->frames[p->frame_idx[st->first]].line, i + 1);
+		assert_int_equal(p->frames[packed_get(&p->frame_idx, st->first)].line, i + 1);
 	}
 }
 
@@ -672,6 +693,7 @@ int main(void)
 		TEST(test_nothing),
 		TEST(test_counts_by_thread_and_stack),
 		TEST(test_snapshot_and_on),
+		TEST(test_snapshot_sorts),
 		TEST(test_fork_inherits),
 		TEST(test_fork_of_an_unknown_parent),
 		TEST(test_exec_begins_a_life),

@@ -49,7 +49,7 @@ static const struct profile_frame frames[] = {
 	{5, 1},	 /* 6 */
 };
 
-static const uint32_t frame_idx[] = {0, 0, 2, 1, 0, 2, 3, 2, 4, 2, 5, 5, 2, 6};
+static uint16_t frame_idx[] = {0, 0, 2, 1, 0, 2, 3, 2, 4, 2, 5, 5, 2, 6};
 static const struct profile_stack stacks[] = {
 	{0, 3}, {3, 3}, {6, 2}, {8, 2}, {14, 0}, {10, 3}, {13, 1},
 };
@@ -79,14 +79,13 @@ static const struct profile profile = {
 		 .target = "all"},
 	.functions = functions,
 	.frames = frames,
-	.frame_idx = frame_idx,
+	.frame_idx = {.items = frame_idx, .cnt = COUNT(frame_idx)},
 	.stacks = stacks,
 	.processes = processes,
 	.threads = threads,
 	.samples = samples,
 	.function_cnt = COUNT(functions),
 	.frame_cnt = COUNT(frames),
-	.frame_idx_cnt = COUNT(frame_idx),
 	.stack_cnt = COUNT(stacks),
 	.process_cnt = COUNT(processes),
 	.thread_cnt = COUNT(threads),
@@ -181,7 +180,7 @@ static void test_folded_order(void **state)
 		{"[a]", "", 0}, {"[a] b]", "", 0}, {"[a]!]", "", 0}};
 	static const struct profile_frame words[] = {{0, 0}, {1, 0}, {2, 0}};
 	/* Innermost first: b;a is the stack [a];[a] b]. */
-	static const uint32_t idx[] = {2, 1, 1, 0, 0};
+	static uint16_t idx[] = {2, 1, 1, 0, 0};
 	static const struct profile_stack each[] = {{0, 1}, {1, 1}, {2, 2}, {4, 1}};
 	static const struct profile_sample some[] = {{0, 0, 1}, {0, 1, 2}, {0, 2, 3}, {0, 3, 4}};
 	struct profile p = profile;
@@ -190,11 +189,10 @@ static void test_folded_order(void **state)
 	(void)state;
 	p.functions = names;
 	p.frames = words;
-	p.frame_idx = idx;
+	p.frame_idx = (struct packed){.items = idx, .cnt = COUNT(idx)};
 	p.stacks = each;
 	p.samples = some;
 	p.function_cnt = p.frame_cnt = 3;
-	p.frame_idx_cnt = 5;
 	p.stack_cnt = p.sample_cnt = 4;
 	output = export("folded", &p, (struct export_opts){});
 	assert_string_equal(output.bytes, P100 "[a] 4\n" P100 "[a] b] 2\n" P100 "[a]!] 1\n" P100
@@ -207,7 +205,7 @@ static void test_folded_prefix(void **state)
 {
 	static const struct profile_function names[] = {{"[a]", "", 0}, {"[b]", "", 0}};
 	static const struct profile_frame words[] = {{0, 0}, {1, 0}};
-	static const uint32_t idx[] = {1, 0, 0};
+	static uint16_t idx[] = {1, 0, 0};
 	static const struct profile_stack each[] = {{0, 2}, {2, 1}};
 	static const struct profile_sample some[] = {{0, 0, 1}, {0, 1, 2}, {0, 0, 3}};
 	struct profile p = profile;
@@ -215,10 +213,9 @@ static void test_folded_prefix(void **state)
 	(void)state;
 	p.functions = names;
 	p.frames = words;
-	p.frame_idx = idx;
+	p.frame_idx = (struct packed){.items = idx, .cnt = COUNT(idx)};
 	p.stacks = each;
 	p.function_cnt = p.frame_cnt = p.stack_cnt = p.sample_cnt = 2;
-	p.frame_idx_cnt = 3;
 	for (int i = 0; i < 2; i++) {
 		struct output output;
 

@@ -95,10 +95,10 @@ static struct profile hostile_init(struct hostile *h)
 	}
 	p.functions = h->functions;
 	p.frames = h->frames;
-	p.frame_idx = h->frame_idx;
+	p.frame_idx = (struct packed){.items = h->frame_idx, .cnt = HOSTILE_CNT, .is_wide = true};
 	p.stacks = h->stacks;
 	p.samples = h->samples;
-	p.function_cnt = p.frame_cnt = p.frame_idx_cnt = p.stack_cnt = p.sample_cnt = HOSTILE_CNT;
+	p.function_cnt = p.frame_cnt = p.stack_cnt = p.sample_cnt = HOSTILE_CNT;
 	return p;
 }
 

@@ -16,8 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "user/aggregate/known.h"
 #include "user/base/array.h"
 #include "user/base/index.h"
+#include "user/base/packed.h"
 #include "user/base/text.h"
 #include "user/drain/records.h"
 #include "user/symbolize/symbolizer.h"
@@ -39,17 +41,6 @@ struct binding {
 	uint32_t sample_idx; /* where it was counted; INDEX_NONE: nowhere yet */
 };
 
-/* Frames are looked up here first, because finding a line is reading its table from the start. A
- * new one takes the place of the older of two: what has gone is only found the long way again.
- * 512 KB at most, of which only the pages that are used exist. */
-#define KNOWN_FRAMES 32768
-
-struct known_frame {
-	uint64_t code_id;
-	int32_t unit;
-	uint32_t num; /* of the frame, + 1; 0: the slot is free */
-};
-
 struct aggregate {
 	struct intern *in;
 	struct symbolizer *sym;
@@ -60,14 +51,15 @@ struct aggregate {
 	TABLE(struct profile_thread) threads;
 	TABLE(struct profile_sample) samples;
 	TABLE(struct binding) bindings;
-	uint32_t *frame_idx;
-	uint32_t frame_idx_cnt, frame_idx_cap;
+	struct packed frame_idx;
+	uint32_t *fresh; /* the numbers of the stack that is looked at */
+	uint32_t fresh_cnt, fresh_cap;
 	uint64_t total_cnt, samples_unnamed;
 	uint32_t life; /* how often a life began or ended: what is known of threads is old then */
-	struct profile_sample *sorted;
 	struct strbuf text;
 	struct profile profile;
-	struct known_frame known[KNOWN_FRAMES];
+	struct known by_id;   /* frames by the id of their code object, */
+	struct known by_body; /* and by what that says, which is the same in many processes */
 };
 
 /* Appends `value` to the table under `hash`: its number, or INDEX_NONE without memory. */
@@ -116,8 +108,8 @@ void aggregate_free(struct aggregate *agg)
 	TABLE_RELEASE(&agg->threads);
 	TABLE_RELEASE(&agg->samples);
 	TABLE_RELEASE(&agg->bindings);
-	free(agg->frame_idx);
-	free(agg->sorted);
+	free(agg->frame_idx.items);
+	free(agg->fresh);
 	strbuf_release(&agg->text);
 	symbolizer_free(agg->sym);
 	intern_free(agg->in);
@@ -160,99 +152,103 @@ static uint32_t frame_number(struct aggregate *agg, const struct symbol *s)
 	return TABLE_ADD(&agg->frames, hash, frame);
 }
 
-/* Appends a frame to frame_idx, where there is room. 0 or -ENOMEM. */
-static int append_number(struct aggregate *agg, uint32_t *cnt, uint32_t num)
+/* Appends a frame to fresh, where there is room. 0 or -ENOMEM. */
+static int append_number(struct aggregate *agg, uint32_t num)
 {
 	if (num == INDEX_NONE)
 		return -ENOMEM;
-	agg->frame_idx[agg->frame_idx_cnt + (*cnt)++] = num;
+	agg->fresh[agg->fresh_cnt++] = num;
 	return 0;
 }
 
-static int append_marker(struct aggregate *agg, uint32_t *cnt, const char *name)
+static int append_marker(struct aggregate *agg, const char *name)
 {
 	const struct symbol marker = {.name = intern_str(agg->in, name),
 				      .file = intern_str(agg->in, "")};
 
-	return append_number(agg, cnt, frame_number(agg, &marker));
+	return append_number(agg, frame_number(agg, &marker));
 }
 
-/* The pair of slots, next to one another, where a frame may be at hand. */
-static struct known_frame *known_pair(struct aggregate *agg, const struct krait_frame *frame)
+/* Appends a frame whose symbol has to be found. */
+static int append_new(struct aggregate *agg, const struct krait_frame *frame)
 {
-	uint64_t hash = hash_pair(frame->code_id, (uint32_t)frame->unit);
+	struct symbol s = symbolizer_frame(agg->sym, frame);
+	uint32_t num;
 
-	return &agg->known[hash % (KNOWN_FRAMES / 2) * 2];
-}
-
-static uint32_t known_number(const struct known_frame *pair, const struct krait_frame *frame)
-{
-	for (int i = 0; i < 2; i++)
-		if (pair[i].num && pair[i].code_id == frame->code_id && pair[i].unit == frame->unit)
-			return pair[i].num - 1;
-	return INDEX_NONE;
-}
-
-static int append_frame(struct aggregate *agg, uint32_t *cnt, const struct krait_frame *frame)
-{
-	struct known_frame *pair = known_pair(agg, frame);
-	uint32_t num = frame->mark ? INDEX_NONE : known_number(pair, frame);
-	struct symbol s;
-
-	if (num != INDEX_NONE)
-		return append_number(agg, cnt, num);
-	s = symbolizer_frame(agg->sym, frame);
 	if (s.is_shim)
 		return 0;
 	num = frame_number(agg, &s);
 	if (s.is_final && num != INDEX_NONE) {
-		pair[1] = pair[0];
-		pair[0] = (struct known_frame){frame->code_id, frame->unit, num + 1};
+		known_add(&agg->by_id, frame->code_id, frame->unit, num);
+		known_add(&agg->by_body, s.body, frame->unit, num);
 	}
-	return append_number(agg, cnt, num);
+	return append_number(agg, num);
 }
 
-/* Appends the record's frames to frame_idx, unregistered as yet. How many, or negative. */
-static int stack_append(struct aggregate *agg, const struct krait_stack_rec *rec)
+static int append_frame(struct aggregate *agg, const struct krait_frame *frame)
+{
+	uint32_t num = INDEX_NONE, body;
+
+	if (frame->mark)
+		return append_new(agg, frame);
+	num = known_find(&agg->by_id, frame->code_id, frame->unit);
+	if (num != INDEX_NONE)
+		return append_number(agg, num);
+	body = symbolizer_body(agg->sym, frame->code_id);
+	if (body != INDEX_NONE)
+		num = known_find(&agg->by_body, body, frame->unit);
+	if (num == INDEX_NONE)
+		return append_new(agg, frame);
+	known_add(&agg->by_id, frame->code_id, frame->unit, num);
+	return append_number(agg, num);
+}
+
+/* Sets fresh to the record's frames. 0 or -ENOMEM. */
+static int read_frames(struct aggregate *agg, const struct krait_stack_rec *rec)
 {
 	const struct krait_frame *frames = stack_frames(rec);
-	uint32_t cnt = 0;
 	int err = 0;
 
 	/* And the collector at one end, the marker of what was cut off at the other; and one more:
-	 * a stack of no frames must not be the first thing at NULL. */
-	if (array_reserve((void **)&agg->frame_idx, &agg->frame_idx_cap,
-			  agg->frame_idx_cnt + rec->frame_cnt + 3, sizeof(*agg->frame_idx)) != 0)
+	 * a stack of no frames must not be at NULL. */
+	if (array_reserve((void **)&agg->fresh, &agg->fresh_cap, rec->frame_cnt + 3,
+			  sizeof(*agg->fresh)) != 0)
 		return -ENOMEM;
+	agg->fresh_cnt = 0;
 	if (rec->h.flags & KRAIT_STACK_GC)
-		err = append_marker(agg, &cnt, "<GC>");
+		err = append_marker(agg, "<GC>");
 	for (uint32_t i = 0; i < rec->frame_cnt && !err; i++)
-		err = append_frame(agg, &cnt, &frames[i]);
+		err = append_frame(agg, &frames[i]);
 	if (!err && rec->h.flags & KRAIT_STACK_TRUNCATED)
-		err = append_marker(agg, &cnt, "[truncated]");
-	return err ?: (int)cnt;
+		err = append_marker(agg, "[truncated]");
+	return err;
+}
+
+static bool is_fresh(const struct aggregate *agg, const struct profile_stack *stack)
+{
+	if (stack->cnt != agg->fresh_cnt)
+		return false;
+	for (uint32_t i = 0; i < stack->cnt; i++)
+		if (packed_get(&agg->frame_idx, stack->first + i) != agg->fresh[i])
+			return false;
+	return true;
 }
 
 /* The number of the record's stack: an old one's if it is equal. */
 static uint32_t stack_number(struct aggregate *agg, const struct krait_stack_rec *rec)
 {
-	int cnt = stack_append(agg, rec);
-	const uint32_t *fresh = agg->frame_idx + agg->frame_idx_cnt;
-	struct profile_stack stack = {.first = agg->frame_idx_cnt, .cnt = cnt};
+	struct profile_stack stack = {.first = agg->frame_idx.cnt};
 	uint64_t hash;
 
-	if (cnt < 0)
+	if (read_frames(agg, rec) != 0)
 		return INDEX_NONE;
-	hash = hash_bytes(fresh, cnt * sizeof(*fresh));
+	hash = hash_bytes(agg->fresh, agg->fresh_cnt * sizeof(*agg->fresh));
 	TABLE_EACH(it, &agg->stacks, hash)
-	{
-		const struct profile_stack *s = &agg->stacks.items[it.num];
-
-		if (s->cnt == stack.cnt &&
-		    memcmp(agg->frame_idx + s->first, fresh, cnt * sizeof(*fresh)) == 0)
-			return it.num;
-	}
-	agg->frame_idx_cnt += cnt;
+	if (is_fresh(agg, &agg->stacks.items[it.num]))
+		return it.num;
+	stack.cnt = agg->fresh_cnt;
+	if (packed_add(&agg->frame_idx, agg->fresh, agg->fresh_cnt) != 0)
+		return INDEX_NONE;
 	return TABLE_ADD(&agg->stacks, hash, stack);
 }
 
@@ -471,11 +467,29 @@ static int add_process(struct aggregate *agg, const struct krait_process_rec *re
 
 /* ---- Samples ---- */
 
+static uint64_t sample_hash(const struct profile_sample *s)
+{
+	return hash_pair(s->thread_idx, s->stack_idx);
+}
+
+/* Makes the index of the samples anew after they were sorted. 0 or -ENOMEM. */
+static int index_samples(struct aggregate *agg)
+{
+	for (uint32_t i = 0; i < agg->samples.cnt; i++)
+		if (index_add(&agg->samples.index, sample_hash(&agg->samples.items[i]), i) != 0) {
+			index_release(&agg->samples.index);
+			return -ENOMEM;
+		}
+	return 0;
+}
+
 static uint32_t sample_number(struct aggregate *agg, uint32_t thread_idx, uint32_t stack_idx)
 {
 	struct profile_sample sample = {.thread_idx = thread_idx, .stack_idx = stack_idx};
-	uint64_t hash = hash_pair(thread_idx, stack_idx);
+	uint64_t hash = sample_hash(&sample);
 
+	if (!agg->samples.index.live && index_samples(agg) != 0)
+		return INDEX_NONE;
 	TABLE_EACH(it, &agg->samples, hash)
 	{
 		const struct profile_sample *s = &agg->samples.items[it.num];
@@ -538,18 +552,15 @@ static int by_thread_and_stack(const void *a, const void *b)
 	return (x->stack_idx > y->stack_idx) - (x->stack_idx < y->stack_idx);
 }
 
-static int sort_samples(struct aggregate *agg)
+/* In place. Their numbers change: the index and what bindings remember are made anew if more of
+ * them come. */
+static void sort_samples(struct aggregate *agg)
 {
-	size_t bytes = agg->samples.cnt * sizeof(*agg->sorted);
-	struct profile_sample *sorted = realloc(agg->sorted, bytes ? bytes : 1);
-
-	if (!sorted)
-		return -ENOMEM;
-	agg->sorted = sorted;
-	if (bytes)
-		memcpy(sorted, agg->samples.items, bytes);
-	qsort(sorted, agg->samples.cnt, sizeof(*sorted), by_thread_and_stack);
-	return 0;
+	index_release(&agg->samples.index);
+	agg->life++;
+	if (agg->samples.cnt)
+		qsort(agg->samples.items, agg->samples.cnt, sizeof(*agg->samples.items),
+		      by_thread_and_stack);
 }
 
 static struct profile_meta safe_meta(struct aggregate *agg, const struct profile_meta *meta)
@@ -567,10 +578,7 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 {
 	struct profile *p = &agg->profile;
 
-	if (sort_samples(agg) != 0) {
-		errno = ENOMEM;
-		return NULL;
-	}
+	sort_samples(agg);
 	for (uint32_t i = 0; i < agg->threads.cnt; i++)
 		agg->threads.items[i].name =
 			agg->threads.items[agg->threads.items[i].main_idx].name;
@@ -582,10 +590,9 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 		.stacks = agg->stacks.items,
 		.processes = agg->processes.items,
 		.threads = agg->threads.items,
-		.samples = agg->sorted,
+		.samples = agg->samples.items,
 		.function_cnt = agg->functions.cnt,
 		.frame_cnt = agg->frames.cnt,
-		.frame_idx_cnt = agg->frame_idx_cnt,
 		.stack_cnt = agg->stacks.cnt,
 		.process_cnt = agg->processes.cnt,
 		.thread_cnt = agg->threads.cnt,

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "bpf/abi.h"
+#include "user/base/packed.h"
 
 /* A function: one code object's names. Marker frames ("[unreadable: ...]", "[truncated]", "<GC>")
  * have file "" and first_line 0. */
@@ -28,7 +29,7 @@ struct profile_frame {
 	int32_t line; /* of the executing instruction; 0: the line table has none for it */
 };
 
-/* frame_idx[first .. first + cnt) are indices into frames[], innermost first. */
+/* Numbers first .. first + cnt of frame_idx are indices into frames[], innermost first. */
 struct profile_stack {
 	uint32_t first;
 	uint32_t cnt;
@@ -72,13 +73,12 @@ struct profile {
 	struct profile_meta meta;
 	const struct profile_function *functions;
 	const struct profile_frame *frames;
-	const uint32_t *frame_idx;
+	struct packed frame_idx; /* of all stacks; borrowed */
 	const struct profile_stack *stacks;
 	const struct profile_process *processes;
 	const struct profile_thread *threads;
 	const struct profile_sample *samples;
-	uint32_t function_cnt, frame_cnt, frame_idx_cnt, stack_cnt, process_cnt, thread_cnt,
-		sample_cnt;
+	uint32_t function_cnt, frame_cnt, stack_cnt, process_cnt, thread_cnt, sample_cnt;
 	uint64_t total_cnt;		  /* sum of samples[].cnt */
 	uint64_t counters[KRAIT_CNT_CNT]; /* the kernel's ledger */
 	uint64_t samples_unnamed;	  /* samples received whose stack never arrived */

@@ -150,7 +150,7 @@ static const struct word *line_word(const struct line *line, uint32_t i)
 	if (!line->stack->cnt)
 		return f->no_frames;
 	i = line->stack->first + (line->word_cnt - 1 - i);
-	return &f->words[f->profile->frame_idx[i]];
+	return &f->words[packed_get(&f->profile->frame_idx, i)];
 }
 
 static uint32_t line_rank(const struct line *line, uint32_t i)
@@ -163,12 +163,11 @@ static uint32_t line_rank(const struct line *line, uint32_t i)
 /* How many frames the stacks have in common from the root on, as far as equal numbers tell. */
 static uint32_t count_shared(const struct line *x, const struct line *y)
 {
-	const uint32_t *numbers = x->f->profile->frame_idx;
-	const uint32_t *p = numbers + x->stack->first + x->stack->cnt;
-	const uint32_t *q = numbers + y->stack->first + y->stack->cnt;
+	const struct packed *numbers = &x->f->profile->frame_idx;
+	uint32_t p = x->stack->first + x->stack->cnt, q = y->stack->first + y->stack->cnt;
 	uint32_t cnt = x->stack->cnt < y->stack->cnt ? x->stack->cnt : y->stack->cnt, i = 0;
 
-	while (i < cnt && *--p == *--q)
+	while (i < cnt && packed_get(numbers, --p) == packed_get(numbers, --q))
 		i++;
 	return i;
 }

@@ -242,7 +242,7 @@ static void put_sample(struct pprof *w, const struct profile_sample *sample)
 	uint32_t i;
 
 	for (i = 0; i < stack->cnt; i++) {
-		uint32_t frame = p->frame_idx[stack->first + i];
+		uint32_t frame = packed_get(&p->frame_idx, stack->first + i);
 
 		w->locations[i] =
 			1ULL + (is_location_function(w) ? p->frames[frame].function_idx : frame);

@@ -80,7 +80,8 @@ static void count_sample(struct table *t, uint32_t sample_idx)
 	uint32_t i;
 
 	for (i = 0; i < stack->cnt; i++) {
-		const struct profile_frame *frame = &p->frames[p->frame_idx[stack->first + i]];
+		const struct profile_frame *frame =
+			&p->frames[packed_get(&p->frame_idx, stack->first + i)];
 		struct row *row = &t->rows[t->row_of[frame->function_idx]];
 
 		if (i == 0)
