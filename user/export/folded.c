@@ -3,16 +3,15 @@
  * Folded stacks: "root;frame;frame N\n", one line per distinct stack, for flamegraph.pl, speedscope
  * and every text tool.
  *
- * Each frame and root is worded once and ranked among all words; lines are never built in memory,
- * only compared by ranks and written word by word. So a profile of deep stacks costs no more memory
- * than its distinct frames. Lines are sorted bytewise by their stack, and equal ones are one line
- * with the sum of their counts.
+ * Each frame and root is worded once and ranked among all words. Lines are sorted by their words'
+ * ranks, word after word, and only the one that is being written is ever in memory: a profile of
+ * deep stacks costs no more than its distinct frames. Lines are sorted bytewise by their stack, and
+ * equal ones are one line with the sum of their counts.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "user/base/intern.h"
 #include "user/base/strbuf.h"
 #include "user/export/export.h"
 #include "user/export/frame.h"
@@ -23,99 +22,96 @@ static const char no_frames[] = "[no frames]";
 /* What a line is made of. Its rank is its place among all words in the order that strcmp would find
  * if whole lines were strings, for which it matters what follows: ';', or at the leaf 0. */
 struct word {
-	const char *text; /* borrowed from folded.texts */
-	uint32_t len;
+	size_t off;   /* of its text in folded.texts, where a ';' follows it */
+	uint32_t len; /* without that */
 	uint32_t rank, leaf_rank;
 };
+
+/* A line to be sorted, and how it compares with another, the pivot. */
+struct item {
+	uint32_t sample_idx;
+	uint32_t rank;	/* of the first word in which they differ */
+	uint64_t place; /* of that word, such that lines of lower places come first */
+};
+
+#define PLACE_SAME (1ULL << 32) /* as the pivot */
 
 struct folded {
 	const struct profile *profile;
 	const struct export_opts *opts;
-	struct intern *texts;
-	struct strbuf text; /* scratch */
+	struct strbuf texts;
 	/* By index of frame, process and thread, all in one array; no_frames is its last. */
 	struct word *words, *processes, *threads, *no_frames;
 	uint32_t word_cnt;
-	uint32_t *order; /* indices of samples */
-	int err;
+	struct item *items; /* by sample, then in the order of lines */
 };
 
-/* The one copy of the scratch text as a word of a folded line, where ';' can't be. */
-static struct word take_word(struct folded *f)
+/* What was appended to the texts since `off`, as a word of a folded line, where ';' can't be. */
+static struct word take_word(struct folded *f, size_t off)
 {
-	struct word word = {.len = f->text.len};
-	char *p;
+	struct word word = {.off = off, .len = f->texts.len - off};
+	char *p = f->texts.failed ? NULL : f->texts.buf + off;
 
-	for (p = f->text.buf; p && (p = strchr(p, ';'));)
+	while (p && (p = strchr(p, ';')))
 		*p = ':';
-	word.text = intern_add(f->texts, strbuf_text(&f->text), f->text.len);
-	/* No word is empty: an empty one means that there was no memory. */
-	if (f->text.failed || !word.text[0])
-		f->err = -ENOMEM;
-	strbuf_reset(&f->text);
+	strbuf_add_char(&f->texts, ';');
 	return word;
 }
 
 static int word_all(struct folded *f)
 {
 	const struct profile *p = f->profile;
+	size_t off = 0;
 	uint32_t i;
 
-	for (i = 0; i < p->frame_cnt; i++) {
-		frame_add(&f->text, p, i, f->opts);
-		f->words[i] = take_word(f);
+	for (i = 0; i < p->frame_cnt; i++, off = f->texts.len) {
+		frame_add(&f->texts, p, i, f->opts);
+		f->words[i] = take_word(f, off);
 	}
-	for (i = 0; i < p->process_cnt; i++) {
-		frame_add_process(&f->text, &p->processes[i]);
-		f->processes[i] = take_word(f);
+	for (i = 0; i < p->process_cnt; i++, off = f->texts.len) {
+		frame_add_process(&f->texts, &p->processes[i]);
+		f->processes[i] = take_word(f, off);
 	}
-	for (i = 0; i < p->thread_cnt; i++) {
-		frame_add_thread(&f->text, &p->threads[i]);
-		f->threads[i] = take_word(f);
+	for (i = 0; i < p->thread_cnt; i++, off = f->texts.len) {
+		frame_add_thread(&f->texts, &p->threads[i]);
+		f->threads[i] = take_word(f, off);
 	}
-	strbuf_add_str(&f->text, no_frames);
-	*f->no_frames = take_word(f);
-	return f->err;
+	strbuf_add_str(&f->texts, no_frames);
+	*f->no_frames = take_word(f, off);
+	return f->texts.failed ? -ENOMEM : 0;
 }
 
-/* A word and what follows it. */
-struct place {
-	const struct word *word;
-	uint32_t *rank;
-	char end;
-};
-
-static int compare_places(const void *a, const void *b)
+/* A place is a word and what follows it: twice the word's number, and 1 at the leaf. */
+static int compare_places(const void *a, const void *b, void *folded)
 {
-	const struct place *p = a, *q = b;
-	uint32_t len = p->word->len < q->word->len ? p->word->len : q->word->len;
-	int by_text =
-		p->word->text == q->word->text ? 0 : memcmp(p->word->text, q->word->text, len);
-	unsigned char x = len < p->word->len ? p->word->text[len] : p->end;
-	unsigned char y = len < q->word->len ? q->word->text[len] : q->end;
+	const struct folded *f = folded;
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	const struct word *p = &f->words[x / 2], *q = &f->words[y / 2];
+	uint32_t len = p->len < q->len ? p->len : q->len;
+	int by_text = memcmp(f->texts.buf + p->off, f->texts.buf + q->off, len);
+	unsigned char p_next = len < p->len || x % 2 == 0 ? f->texts.buf[p->off + len] : 0;
+	unsigned char q_next = len < q->len || y % 2 == 0 ? f->texts.buf[q->off + len] : 0;
 
-	return by_text ? by_text : x < y ? -1 : x > y;
+	return by_text ? by_text : p_next < q_next ? -1 : p_next > q_next;
 }
 
 /* Words are compared as strings here, once, and by their ranks from then on: lines are long, and
  * begin alike. */
 static int rank_all(struct folded *f)
 {
-	struct place *places = calloc(2UL * f->word_cnt, sizeof(*places));
-	uint32_t i, cnt = 0, rank = 0;
+	uint32_t i, cnt = 2 * f->word_cnt, rank = 0;
+	uint32_t *places = calloc(cnt, sizeof(*places));
 
 	if (!places)
 		return -ENOMEM;
-	for (i = 0; i < f->word_cnt; i++) {
-		struct word *word = &f->words[i];
-
-		places[cnt++] = (struct place){word, &word->rank, ';'};
-		places[cnt++] = (struct place){word, &word->leaf_rank, 0};
-	}
-	qsort(places, cnt, sizeof(*places), compare_places);
+	for (i = 0; i < cnt; i++)
+		places[i] = i;
+	qsort_r(places, cnt, sizeof(*places), compare_places, f);
 	for (i = 0; i < cnt; i++) {
-		rank += i && compare_places(&places[i - 1], &places[i]);
-		*places[i].rank = rank;
+		struct word *word = &f->words[places[i] / 2];
+
+		rank += i && compare_places(&places[i - 1], &places[i], f);
+		*(places[i] % 2 ? &word->leaf_rank : &word->rank) = rank;
 	}
 	free(places);
 	return 0;
@@ -160,77 +156,149 @@ static uint32_t line_rank(const struct line *line, uint32_t i)
 	return i + 1 < line->word_cnt ? word->rank : word->leaf_rank;
 }
 
-/* How many frames the stacks have in common from the root on, as far as equal numbers tell. */
-static uint32_t count_shared(const struct line *x, const struct line *y)
+/* How many words the lines have in common from the root on; the first `cnt` are known to be. */
+static uint32_t count_shared(const struct line *x, const struct line *y, uint32_t cnt)
 {
-	const struct packed *numbers = &x->f->profile->frame_idx;
-	uint32_t p = x->stack->first + x->stack->cnt, q = y->stack->first + y->stack->cnt;
-	uint32_t cnt = x->stack->cnt < y->stack->cnt ? x->stack->cnt : y->stack->cnt, i = 0;
+	uint32_t max = x->word_cnt < y->word_cnt ? x->word_cnt : y->word_cnt;
 
-	while (i < cnt && packed_get(numbers, --p) == packed_get(numbers, --q))
+	while (cnt < max && line_rank(x, cnt) == line_rank(y, cnt))
+		cnt++;
+	return cnt;
+}
+
+/* Of lines that come before the pivot those that differ from it sooner come first; of lines that
+ * come after it, last. */
+static void place_item(const struct folded *f, struct item *item, const struct line *pivot,
+		       uint32_t depth)
+{
+	struct line line = line_of(f, item->sample_idx);
+	uint32_t shared = count_shared(pivot, &line, depth);
+
+	item->rank = 0;
+	item->place = PLACE_SAME;
+	/* Where one has ended both have: a leaf has a rank of its own. */
+	if (shared == line.word_cnt)
+		return;
+	item->rank = line_rank(&line, shared);
+	item->place = item->rank < line_rank(pivot, shared) ? shared : 2 * PLACE_SAME - shared;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+	const struct item *x = a, *y = b;
+
+	if (x->place != y->place)
+		return x->place < y->place ? -1 : 1;
+	return (x->rank > y->rank) - (x->rank < y->rank);
+}
+
+static uint32_t count_alike(const struct item *items, uint32_t cnt)
+{
+	uint32_t i = 1;
+
+	while (i < cnt && !compare_items(&items[0], &items[i]))
 		i++;
 	return i;
 }
 
-static int compare_samples(const void *a, const void *b, void *folded)
+/* How many words are the same in lines that compare with the pivot as the item does. */
+static uint32_t count_sorted(const struct item *item)
 {
-	struct line x = line_of(folded, *(const uint32_t *)a);
-	struct line y = line_of(folded, *(const uint32_t *)b);
-	uint32_t i = 0, shared;
-
-	for (; i < x.root_cnt; i++)
-		if (line_word(&x, i)->rank != line_word(&y, i)->rank)
-			return line_word(&x, i)->rank < line_word(&y, i)->rank ? -1 : 1;
-	/* But for the last of them, which may be a leaf in one of the two. */
-	shared = count_shared(&x, &y);
-	i += shared ? shared - 1 : 0;
-	/* No line goes on where the other has ended: the ranks differed there. */
-	for (; i < x.word_cnt; i++) {
-		uint32_t p = line_rank(&x, i), q = line_rank(&y, i);
-
-		if (p != q)
-			return p < q ? -1 : 1;
-	}
-	return 0;
+	return 1 + (item->place < PLACE_SAME ? item->place : 2 * PLACE_SAME - item->place);
 }
 
-static void write_line(const struct line *line, uint64_t cnt, FILE *out)
+/*
+ * Sorts lines that are alike in their first `depth` words: by how they compare with one of them,
+ * and then each run of those of which that says the same, for it says no more than that they have
+ * another word in common. The longest run is left to the loop, so that the others have at most half
+ * of the lines: the recursion is no deeper than 32, however deep the stacks are.
+ */
+static void sort_lines(const struct folded *f, struct item *items, uint32_t cnt, uint32_t depth)
+{
+	while (cnt > 1) {
+		struct line pivot = line_of(f, items[cnt / 2].sample_idx);
+		struct item *longest = items, *run = items, *end = items + cnt;
+		uint32_t longest_cnt = 0, run_cnt;
+
+		for (uint32_t i = 0; i < cnt; i++)
+			place_item(f, &items[i], &pivot, depth);
+		qsort(items, cnt, sizeof(*items), compare_items);
+		for (; run < end; run += run_cnt) {
+			run_cnt = count_alike(run, end - run);
+			if (run->place == PLACE_SAME)
+				continue;
+			if (run_cnt <= longest_cnt) {
+				sort_lines(f, run, run_cnt, count_sorted(run));
+				continue;
+			}
+			if (longest_cnt)
+				sort_lines(f, longest, longest_cnt, count_sorted(longest));
+			longest = run;
+			longest_cnt = run_cnt;
+		}
+		items = longest;
+		cnt = longest_cnt;
+		depth = count_sorted(items);
+	}
+}
+
+/* Makes the text of `last` that of `line`, of whose words the first `shared` are the same. */
+static void change_text(struct strbuf *text, const struct line *last, const struct line *line,
+			uint32_t shared)
 {
 	uint32_t i;
 
-	for (i = 0; i < line->word_cnt; i++) {
+	for (i = last->word_cnt; i > shared; i--) {
+		const struct word *word = line_word(last, i - 1);
+
+		text->len -= word->len + 1UL;
+	}
+	for (i = shared; i < line->word_cnt; i++) {
 		const struct word *word = line_word(line, i);
 
-		if (i)
-			putc_unlocked(';', out);
-		fwrite_unlocked(word->text, 1, word->len, out);
+		strbuf_add(text, line->f->texts.buf + word->off, word->len + 1UL);
 	}
+}
+
+static void write_line(const struct strbuf *text, uint64_t cnt, FILE *out)
+{
+	/* But for the ';' at its end. */
+	fwrite_unlocked(text->buf, 1, text->len - 1, out);
 	fprintf(out, " %llu\n", (unsigned long long)cnt);
 }
 
-static void write_lines(const struct folded *f, FILE *out)
+/* 0 or -ENOMEM. */
+static int write_lines(const struct folded *f, FILE *out)
 {
-	uint32_t i, sample_cnt = f->profile->sample_cnt;
+	struct strbuf text = {};
+	struct line line, last = {};
 	uint64_t cnt = 0;
+	int err;
 
-	for (i = 0; i < sample_cnt; i++) {
-		struct line line = line_of(f, f->order[i]);
+	for (uint32_t i = 0; i < f->profile->sample_cnt && !text.failed; i++, last = line) {
+		uint32_t shared;
 
+		line = line_of(f, f->items[i].sample_idx);
+		shared = count_shared(&last, &line, 0);
+		if (i && shared < line.word_cnt) {
+			write_line(&text, cnt, out);
+			cnt = 0;
+		}
 		cnt += line.sample->cnt;
-		if (i + 1 < sample_cnt &&
-		    !compare_samples(&f->order[i], &f->order[i + 1], (void *)f))
-			continue;
-		write_line(&line, cnt, out);
-		cnt = 0;
+		change_text(&text, &last, &line, shared);
 	}
+	if (text.len && !text.failed)
+		write_line(&text, cnt, out);
+	err = text.failed ? -ENOMEM : 0;
+	strbuf_release(&text);
+	return err;
 }
 
 static void folded_release(struct folded *f)
 {
-	intern_free(f->texts);
-	strbuf_release(&f->text);
+	strbuf_release(&f->texts);
 	free(f->words);
-	free(f->order);
+	free(f->items);
 }
 
 static int folded_init(struct folded *f)
@@ -239,17 +307,16 @@ static int folded_init(struct folded *f)
 	uint32_t i;
 
 	f->word_cnt = p->frame_cnt + p->process_cnt + p->thread_cnt + 1;
-	f->texts = intern_new();
 	f->words = calloc(f->word_cnt, sizeof(*f->words));
 	/* One more: calloc(0) may return NULL. */
-	f->order = calloc(p->sample_cnt + 1UL, sizeof(*f->order));
-	if (!f->texts || !f->words || !f->order)
+	f->items = calloc(p->sample_cnt + 1UL, sizeof(*f->items));
+	if (!f->words || !f->items)
 		return -ENOMEM;
 	f->processes = f->words + p->frame_cnt;
 	f->threads = f->processes + p->process_cnt;
 	f->no_frames = f->threads + p->thread_cnt;
 	for (i = 0; i < p->sample_cnt; i++)
-		f->order[i] = i;
+		f->items[i].sample_idx = i;
 	return word_all(f) ?: rank_all(f);
 }
 
@@ -259,8 +326,8 @@ static int folded_write(const struct profile *profile, const struct export_opts 
 	int err = folded_init(&f);
 
 	if (!err) {
-		qsort_r(f.order, profile->sample_cnt, sizeof(*f.order), compare_samples, &f);
-		write_lines(&f, out);
+		sort_lines(&f, f.items, profile->sample_cnt, 0);
+		err = write_lines(&f, out);
 	}
 	folded_release(&f);
 	return err;
