@@ -49,7 +49,7 @@ ENOUGH = 0.25
 LOST = 0.002
 KEPT = 0.99
 MARKED = 0.0001
-# A part of each of the GIL-free kinds: the kernel shares two CPUs among three threads as it likes.
+# A part of each of the GIL-free kinds: one of SHA-256 takes a tenth of the time of the others'.
 NOGIL_PART = 0.01
 REUSED = 200  # addresses of generated code, at least; a debug build is slow
 SHOWN = 3  # impossible stacks per program
