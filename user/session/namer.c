@@ -11,9 +11,9 @@
 #include "user/discover/thread_names.h"
 
 #define WAITING_MAX (1 << 16) /* 2.5 MB */
-/* What it may take of each reading of the ring, four times a second; the rest waits for the next
- * one. */
-#define BATCH_NS 50000000ULL
+/* What it may take of each draining, in which nobody reads the ring buffer; the rest waits for the
+ * next one. */
+#define BATCH_NS 10000000ULL
 #define LAST_BATCH_NS 1000000000ULL
 
 struct waiting {
@@ -38,6 +38,7 @@ struct namer {
 	struct kind kinds[KRAIT_LAYOUTS];
 	struct waiting *waiting;
 	uint32_t cnt, cap;
+	bool is_behind;
 };
 
 struct namer *namer_new(struct sampler *sampler,
@@ -209,5 +210,11 @@ int namer_due(struct namer *n, bool all)
 	}
 	free(threads);
 	put_back(n, done, now_ns);
+	n->is_behind = done < cnt;
 	return ret < 0 ? ret : 0;
+}
+
+bool namer_is_behind(const struct namer *n)
+{
+	return n->is_behind;
 }

@@ -31,4 +31,7 @@ void namer_thread(struct namer *n, const struct krait_process_rec *rec);
 /* Looks at the threads whose time has come, or at all that wait. 0 or emit's error. */
 int namer_due(struct namer *n, bool all);
 
+/* Whether some that were due had to wait for the next call, which had better be soon. */
+bool namer_is_behind(const struct namer *n);
+
 #endif

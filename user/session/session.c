@@ -33,6 +33,7 @@
 /* Four wake-ups a second: nothing beside what they carry, and the rings hold two seconds of samples
  * at least. */
 #define DRAIN_NS (SECOND_NS / 4)
+#define BUSY_DRAIN_NS (SECOND_NS / 50) /* while threads wait for their names */
 #define EPOCH_NS SECOND_NS
 #define NICENESS -20
 
@@ -109,7 +110,8 @@ static void drain(struct session *s)
 	sampler_drain(s->sampler, on_record, s);
 	if (s->namer && !s->err)
 		s->err = namer_due(s->namer, s->is_over);
-	s->drain_at_ns = clock_ns(CLOCK_MONOTONIC) + DRAIN_NS;
+	s->drain_at_ns = clock_ns(CLOCK_MONOTONIC) +
+			 (s->namer && namer_is_behind(s->namer) ? BUSY_DRAIN_NS : DRAIN_NS);
 }
 
 /* ---- The end, and what comes before it ---- */
