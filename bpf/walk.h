@@ -447,7 +447,10 @@ static __always_inline enum krait_loss walk_stack(struct scratch *s, bool is_kep
 		if (!w->cnt)
 			return KRAIT_LOSS_THREAD_UNREADABLE;
 	} else if (w->entry == ENTRY_UNPROVEN && w->fault) {
-		/* Stale, or not resident; a marker stands for the frames of this call then. */
+		/* Stale, or not resident; a marker stands for the frames of this call then. If
+		 * nothing called it, nothing at all is known. */
+		if (!w->entry_from)
+			return KRAIT_LOSS_THREAD_UNREADABLE;
 		w->entry = ENTRY_PROVEN;
 		walk_from(s, w->entry_from, w->fault);
 	}
