@@ -50,13 +50,15 @@ static void add(void *rec, size_t bytes)
 	assert_int_equal(aggregate_add(agg, h), 0);
 }
 
+static uint64_t now_ns; /* of the process records that follow */
+
 static void process(uint16_t what, uint32_t pid, uint32_t tid, uint32_t parent_pid,
 		    const char *comm, const char *cmdline, uint32_t len)
 {
 	struct {
 		struct krait_process_rec rec;
 		char text[64];
-	} r = {.rec = {.h = {.kind = KRAIT_PROCESS}, .pid = pid, .tid = tid}};
+	} r = {.rec = {.h = {.kind = KRAIT_PROCESS}, .time_ns = now_ns, .pid = pid, .tid = tid}};
 
 	r.rec.parent_pid = parent_pid;
 	r.rec.what = what;
@@ -295,6 +297,34 @@ static void test_exec_begins_a_life(void **state)
 	sample(3, 7);
 	assert_profile("7 \"python3 a.py\" 7 \"\": a:10 < b:20 = 1\n"
 		       "7 \"python3 b.py\" 7 \"\": c:30 = 1\n");
+}
+
+/* A tick on the new program may have it looked at before the exec is told: that ends no more than
+ * what was before it. */
+static void test_exec_told_late(void **state)
+{
+	(void)state;
+	now_ns = 10;
+	info(7, "python3 a.py");
+	three_functions();
+	sample(1, 7);
+	now_ns = 30;
+	info(7, "python3 b.py");
+	now_ns = 20;
+	event(KRAIT_PROCESS_EXEC, 7);
+	sample(1, 7);
+	now_ns = 50;
+	info(7, "python3 b.py"); /* the same program again */
+	now_ns = 40;
+	event(KRAIT_PROCESS_EXEC, 7);
+	sample(1, 7);
+	now_ns = 60;
+	event(KRAIT_PROCESS_EXIT, 7);
+	sample(1, 7);
+	now_ns = 0;
+	assert_profile("7 \"python3 a.py\" 7 \"\": a:10 < b:20 = 1\n"
+		       "7 \"python3 b.py\" 7 \"\": a:10 < b:20 = 2\n"
+		       "7 \"[unknown]\" 7 \"\": a:10 < b:20 = 1\n");
 }
 
 /* The same program under the same pid, and even the same stack id: still another process. */
@@ -697,6 +727,7 @@ int main(void)
 		TEST(test_fork_inherits),
 		TEST(test_fork_of_an_unknown_parent),
 		TEST(test_exec_begins_a_life),
+		TEST(test_exec_told_late),
 		TEST(test_pid_reused),
 		TEST(test_told_again_is_one_life),
 		TEST(test_told_late),

@@ -55,8 +55,8 @@ static const struct profile_stack stacks[] = {
 };
 
 static const struct profile_process processes[] = {
-	{100, 0x030b02f0, "python3", "python3 main.py"},
-	{20, 0x030b02f0, "worker", "python3 -c \"a;b\""},
+	{100, 0x030b02f0, "python3", "python3 main.py", 0},
+	{20, 0x030b02f0, "worker", "python3 -c \"a;b\"", 0},
 };
 
 static const struct profile_thread threads[] = {

@@ -21,7 +21,7 @@
 
 #define HOSTILE_CNT 300000
 
-static const struct profile_process process = {1, 0, "python3", "x\";y"};
+static const struct profile_process process = {1, 0, "python3", "x\";y", 0};
 static const struct profile_thread thread = {.tid = 1, .name = "thread 7"};
 
 static uint64_t random_next(uint64_t *seed)

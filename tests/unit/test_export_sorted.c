@@ -23,7 +23,9 @@
 #define RANDOM_DEPTH 12
 
 static const struct profile_process processes[] = {
-	{100, 0, "a", "a;b"}, {20, 0, "a", "a"}, {100, 0, "a", "a:b"}, /* worded as the first */
+	{100, 0, "a", "a;b", 0},
+	{20, 0, "a", "a", 0},
+	{100, 0, "a", "a:b", 0}, /* worded as the first */
 };
 
 static const struct profile_thread threads[] = {

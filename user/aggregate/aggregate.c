@@ -292,12 +292,20 @@ static uint32_t process_find(struct aggregate *agg, uint32_t pid)
 	return INDEX_NONE;
 }
 
-static void process_end(struct aggregate *agg, uint32_t pid)
+/* Ends the pid's life, unless it has begun after that: an exec may be told when the process has
+ * been looked at as what it is since. */
+static void process_end(struct aggregate *agg, uint32_t pid, uint64_t time_ns)
 {
-	agg->life++;
 	TABLE_EACH(it, &agg->processes, pid_hash(pid))
-	if (agg->processes.items[it.num].pid == pid) {
-		index_remove(&agg->processes.index, &it);
+	{
+		const struct profile_process *p = &agg->processes.items[it.num];
+
+		if (p->pid != pid)
+			continue;
+		if (p->began_ns <= time_ns) {
+			agg->life++;
+			index_remove(&agg->processes.index, &it);
+		}
 		return;
 	}
 }
@@ -337,7 +345,7 @@ static const char *cmdline_text(struct aggregate *agg, const struct krait_proces
 
 static int process_begin(struct aggregate *agg, const struct profile_process *process)
 {
-	process_end(agg, process->pid);
+	process_end(agg, process->pid, process->began_ns);
 	return TABLE_ADD(&agg->processes, pid_hash(process->pid), *process) == INDEX_NONE ? -ENOMEM
 											  : 0;
 }
@@ -350,12 +358,15 @@ static int process_info(struct aggregate *agg, const struct krait_process_rec *r
 		.py_version = rec->py_version,
 		.comm = comm_text(agg, rec),
 		.cmdline = cmdline_text(agg, rec),
+		.began_ns = rec->time_ns,
 	};
 
 	/* Judged again in the same life, or before the exec that made it so was told. */
 	if (old != INDEX_NONE && agg->processes.items[old].cmdline == process.cmdline &&
-	    agg->processes.items[old].py_version == process.py_version)
+	    agg->processes.items[old].py_version == process.py_version) {
+		agg->processes.items[old].began_ns = process.began_ns;
 		return 0;
+	}
 	return process_begin(agg, &process);
 }
 
@@ -368,6 +379,7 @@ static int process_fork(struct aggregate *agg, const struct krait_process_rec *r
 		return 0;
 	process = agg->processes.items[parent];
 	process.pid = rec->pid;
+	process.began_ns = rec->time_ns;
 	return process_begin(agg, &process);
 }
 
@@ -458,7 +470,7 @@ static int add_process(struct aggregate *agg, const struct krait_process_rec *re
 		return 0;
 	case KRAIT_PROCESS_EXEC:
 	case KRAIT_PROCESS_EXIT:
-		process_end(agg, rec->pid);
+		process_end(agg, rec->pid, rec->time_ns);
 		return 0;
 	default:
 		return 0;

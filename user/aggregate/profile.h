@@ -40,6 +40,7 @@ struct profile_process {
 	uint32_t py_version; /* PY_VERSION_HEX */
 	const char *comm;
 	const char *cmdline; /* arguments joined by spaces; the comm where it could not be read */
+	uint64_t began_ns;   /* CLOCK_MONOTONIC: when this became known of it */
 };
 
 /* A thread in an interpreter. Each thread is there once with interp_id 0, whatever it ran. */

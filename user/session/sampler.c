@@ -81,7 +81,8 @@ static int size_maps(struct krait_bpf *skel, const struct sampler_opts *opts, in
 	return err ?: bpf_map__set_max_entries(skel->maps.stacks, cpu_cnt);
 }
 
-/* The end of a pid's life passes its samples on first. */
+/* The end of a pid's life passes its samples on first. So does a look at a process: a tick on the
+ * new program of an exec may ask for one before the exec is told. */
 static int on_ring_record(void *ctx, void *data, size_t size)
 {
 	const struct krait_process_rec *rec = data;
@@ -89,7 +90,8 @@ static int on_ring_record(void *ctx, void *data, size_t size)
 	int err = 0;
 
 	if (record_check(data, size) && rec->h.kind == KRAIT_PROCESS &&
-	    (rec->what == KRAIT_PROCESS_EXEC || rec->what == KRAIT_PROCESS_EXIT))
+	    (rec->what == KRAIT_PROCESS_EXEC || rec->what == KRAIT_PROCESS_EXIT ||
+	     rec->what == KRAIT_PROCESS_SEEN))
 		err = samples_take_before(&s->samples, rec->pid, rec->time_ns, s->fn, s->fn_arg);
 	return err ?: s->fn(s->fn_arg, data, size);
 }
