@@ -23,6 +23,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+#define PF_EXITING 0x00000004 /* include/linux/sched.h: in do_exit */
 #define PF_FORKNOEXEC                                                                              \
 	0x00000040 /* include/linux/sched.h: forked, and has not called exec since                 \
 		    */
@@ -474,6 +475,16 @@ KRAIT_GLOBAL int tick_learn(void)
 	return 0;
 }
 
+/*
+ * Whether the thread is in its exit in the kernel. Halfway through that libc may give its stack,
+ * and with it its thread pointer, to a new thread, whose state would pass for this one's. A
+ * kernel's addresses are negative; a tick in user space need not ask.
+ */
+static __always_inline bool is_exiting(const struct task_struct *task, __u64 ip)
+{
+	return (__s64)ip < 0 && task->flags & PF_EXITING;
+}
+
 /* A tick on a Python. */
 static __always_inline enum krait_loss python_tick(struct scratch *s, struct recent *r,
 						   struct task_struct *task, __u64 ip)
@@ -482,6 +493,8 @@ static __always_inline enum krait_loss python_tick(struct scratch *s, struct rec
 		return KRAIT_LOSS_STARTING;
 	if (r->state == KRAIT_PROC_UNSUPPORTED)
 		return KRAIT_LOSS_UNSUPPORTED;
+	if (is_exiting(task, ip))
+		return KRAIT_LOSS_NO_FRAME;
 	return target_tick(s, r, task, ip);
 }
 
