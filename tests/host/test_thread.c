@@ -124,6 +124,28 @@ static void test_found_wherever_it_is(void **state)
 	}
 }
 
+/* A _PyCFrame that still leads to where an earlier call was, whose memory is gone: a marker stands
+ * for the frames of the call, above its caller; with no caller there is no stack. */
+static void test_call_that_cannot_be_read(void **state)
+{
+	const struct krait_frame *frames = stack_frames(host.stack);
+	uint64_t caller = 0x911000, code = 0x920000;
+
+	(void)state;
+	host_put(0x900000 + layout()->ts_cframe_prev_off, ts_addr(0) + 64);
+	assert_found(0, 1);
+	assert_int_equal(walk_stack(host.scratch, true), KRAIT_LOSS_THREAD_UNREADABLE);
+	host_put(0x900000 + layout()->ts_cframe_prev_off, 0x910000);
+	host_put(0x910000 + layout()->ts_cframe_frame_off, caller);
+	host_put(caller + layout()->fr_code_off, code);
+	host_put(caller + layout()->fr_prev_off, 0);
+	assert_found(0, 2);
+	assert_int_equal(walk_stack(host.scratch, true), KRAIT_LOSS_NONE);
+	assert_int_equal(host.scratch->walk.cnt, 2);
+	assert_int_equal(frames[0].mark, KRAIT_FAULT_FRAME_UNREADABLE);
+	assert_int_equal(frames[1].code_id, code);
+}
+
 static void test_memo_spares_the_search(void **state)
 {
 	(void)state;
@@ -290,6 +312,25 @@ static void test_stale_memo_at_the_head_is_dropped(void **state)
 	host_put(interp_addr(0) + layout()->interp_threads_off, ts_addr(1));
 	host_put(ts_addr(1) + layout()->ts_prev_off, 0);
 	assert_int_equal(find(id_of(0), 2), KRAIT_LOSS_NO_PYTHON_THREAD);
+}
+
+/* A state that is a part of _PyRuntime needs no look at the list; the one after it does. */
+static void test_state_of_the_runtime_is_never_freed(void **state)
+{
+	(void)state;
+	put_list(0, 0, 2);
+	host.scratch->proc.runtime_addr = ts_addr(0);
+	host.scratch->proc.runtime_bytes = ts_addr(1) - ts_addr(0);
+	assert_true(ts_read(host.scratch, ts_addr(0)) && ts_is_listed(host.scratch, ts_addr(0)));
+	assert_true(ts_read(host.scratch, ts_addr(1)) && ts_is_listed(host.scratch, ts_addr(1)));
+	host_put(interp_addr(0) + layout()->interp_threads_off, 0);
+	host_put(ts_addr(0) + layout()->ts_next_off, 0);
+	assert_true(ts_read(host.scratch, ts_addr(0)) && ts_is_listed(host.scratch, ts_addr(0)));
+	assert_true(ts_read(host.scratch, ts_addr(1)));
+	assert_false(ts_is_listed(host.scratch, ts_addr(1)));
+	host.scratch->proc.runtime_bytes = 0;
+	assert_true(ts_read(host.scratch, ts_addr(0)));
+	assert_false(ts_is_listed(host.scratch, ts_addr(0)));
 }
 
 static void test_memo_of_another_thread_is_dropped(void **state)
@@ -574,6 +615,7 @@ int main(void)
 	};
 	const struct CMUnitTest lists[] = {
 		BY_HAND(test_found_wherever_it_is),
+		BY_HAND(test_call_that_cannot_be_read),
 		BY_HAND(test_memo_spares_the_search),
 		BY_HAND(test_newer_interpreters_come_first),
 		BY_HAND(test_native_id_where_there_is_no_pthread_self),
@@ -585,6 +627,7 @@ int main(void)
 		BY_HAND(test_none_sees_a_new_state_at_once),
 		BY_HAND(test_stale_memo_is_dropped),
 		BY_HAND(test_stale_memo_at_the_head_is_dropped),
+		BY_HAND(test_state_of_the_runtime_is_never_freed),
 		BY_HAND(test_memo_of_another_thread_is_dropped),
 		BY_HAND(test_empty_interpreters_are_passed),
 		BY_HAND(test_state_that_runs_is_preferred),
