@@ -152,11 +152,9 @@ struct krait_stack_rec {
 	/* then frame_cnt struct krait_frame, innermost first */
 };
 
-#define KRAIT_SAMPLE_TRUNCATED 1 /* hdr.flags: as KRAIT_STACK_TRUNCATED */
-
 struct krait_sample_rec {
-	struct krait_hdr h;
-	__u64 time_ns; /* CLOCK_MONOTONIC */
+	struct krait_hdr h; /* flags: those of its STACK */
+	__u64 time_ns;	    /* CLOCK_MONOTONIC */
 	__u64 stack_id;
 	__u32 pid;
 	__u32 tid;
