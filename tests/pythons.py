@@ -9,7 +9,8 @@ They come from ~/.pyenv/versions and the system's /usr/bin/pythonX.Y, and from w
 the source tree, in ${KRAIT_TEST_CACHE:-~/.cache/krait}: a root tree of Debian sid with the newest ones
 (it takes root and debootstrap), a free-threaded CPython (nogil.py) and two that are linked against
 musl (muslpython.py), built from source. Debug builds (Py_DEBUG) are interpreters of their own,
-"3.11.2-dbg", where Debian has a package of one. An
+"3.11.2-dbg", where Debian has a package of one; so are free-threaded ones, "3.14.0-nogil", wherever
+they come from. An
 interpreter of the root tree runs under chroot, so a script for it must lie inside; place() writes a
 script where the interpreter can see it:
 
@@ -41,10 +42,16 @@ SID_PACKAGES = ["python3.15", "python3.14", "python3.13"]
 SID_DEBUG_PACKAGES = ["python3.14-dbg"]
 # The builds that are told apart by their source; the others are as their makers release them.
 OTHER_BUILDS = ["dbg", "sid-dbg", "nogil", "musl", "musl-static"]
+# From here on each thread of a free-threaded build runs bytecode of its own.
+COPIES = (3, 14)
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 INSTALL_TIMEOUT_S = 900
 
-ASK_VERSION = "import sys; print('%d.%d.%d' % tuple(sys.version_info[:3]))"
+# sys.abiflags has a "t" in a free-threaded build: PEP 703.
+ASK_VERSION = """
+import sys
+print('%d.%d.%d ' % tuple(sys.version_info[:3]) + getattr(sys, 'abiflags', ''))
+"""
 
 
 def cache_dir():
@@ -138,11 +145,13 @@ def run_argv(root, path):
 
 
 def ask_version(root, path):
-    """(major, minor, micro), or None if it does not run."""
+    """((major, minor, micro), whether it is free-threaded), or None if it does not run."""
     command = run_argv(root, path) + ["-S", "-E", "-c", ASK_VERSION]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd="/")
-        return tuple(int(part) for part in run.stdout.strip().split("."))
+        version, _, flags = run.stdout.strip("\n").partition(" ")
+        major, minor, micro = map(int, version.split("."))
+        return (major, minor, micro), "t" in flags
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
 
@@ -165,18 +174,18 @@ def candidates():
 def debian_candidates(root, plain, debug):
     """Of /usr/bin in a root tree; with the names for plain and for debug builds."""
     for path in glob.glob(root + "/usr/bin/python[23].*"):
-        match = re.search(r"/python[23]\.\d+(-dbg)?$", path)
+        match = re.search(r"/python[23]\.\d+(t|-nogil|-dbg)?$", path)
         if match:
-            yield root, path[len(root) :], debug if match[1] else plain
+            yield root, path[len(root) :], debug if match[1] == "-dbg" else plain
 
 
 def find():
     """Every CPython here that runs, oldest first. A minor version may come more than once."""
     found = []
     for root, path, source in candidates():
-        version = ask_version(root, path)
-        if version and len(version) == 3:
-            found.append(Python(path, version, source, root))
+        version, is_nogil = ask_version(root, path) or (None, False)
+        if version:
+            found.append(Python(path, version, "nogil" if is_nogil else source, root))
     return sorted(found, key=lambda py: (py.version, py.source))
 
 
@@ -217,7 +226,10 @@ def why_no_build(source):
 def missing_builds(found):
     """One "musl: reason" for each of OTHER_BUILDS that could not be had."""
     have = {py.source for py in found}
-    return ["%s: %s" % (b, why_no_build(b)) for b in OTHER_BUILDS if b not in have]
+    reasons = ["%s: %s" % (b, why_no_build(b)) for b in OTHER_BUILDS if b not in have]
+    if not any(py.is_nogil and py.minor >= COPIES for py in found):
+        reasons.append("nogil of %d.%d on: Debian has none (pyenv install 3.14t builds one)" % COPIES)
+    return reasons
 
 
 def mirror():

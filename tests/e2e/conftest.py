@@ -20,6 +20,7 @@ import kraitrun
 from targets import EACH, SUPPORTED
 
 BPFTOOL = shutil.which("bpftool") or shutil.which("bpftool", path="/usr/sbin:/usr/local/sbin")
+NOGIL = [py for py in SUPPORTED if py.is_nogil]
 # The kernel frees a program some time after its last descriptor is closed.
 FREE_S = 10
 
@@ -39,13 +40,12 @@ def one_py():
     return ([py for py in plain if py.minor == (3, 11)] or plain)[-1]
 
 
-@pytest.fixture(scope="session")
-def nogil_py():
-    """A free-threaded CPython."""
-    for py in SUPPORTED:
-        if py.is_nogil:
-            return py
-    return pytest.skip("no free-threaded CPython (tests/pythons.py --install builds one)")
+@pytest.fixture(scope="session", params=NOGIL or [None], ids=lambda py: py.name if py else "none")
+def nogil_py(request):
+    """Each free-threaded CPython."""
+    if not request.param:
+        pytest.skip("no free-threaded CPython (tests/pythons.py --install builds one)")
+    return request.param
 
 
 # What a CPython 3.5 shows of itself: user/discover/elf.c.

@@ -17,6 +17,7 @@ from callgraph import call_graph
 FREQ_HZ = 2999
 # Of each of the threads in cthreads.c, and half of it of the main thread: some 1,000 ticks each.
 CPU_S = 0.4
+LIVES = 200  # of threads that come and go; a quarter of them are met by a tick, at least
 WORKLOADS = ["churn", "cthreads", "subs"]
 # Some ticks are missed by the timer of a busy virtual CPU, and some fall into ctypes' code
 # around a call. What these bounds must tell apart is twice as much and none at all.
@@ -51,7 +52,7 @@ class Recorded:
 def recorded(py, library, tmp_path_factory):
     recorded = Recorded()
     output = tmp_path_factory.mktemp("threads") / "run.folded"
-    args = {"cthreads": [py.path_for(library), CPU_S]}
+    args = {"cthreads": [py.path_for(library), CPU_S], "churn": [LIVES]}
     with contextlib.ExitStack() as started:
         for name in filter(lambda name: targets.can_run(py, name), WORKLOADS):
             workload = targets.Workload(py, name, *args.get(name, []))
@@ -59,10 +60,12 @@ def recorded(py, library, tmp_path_factory):
         pids = ",".join(str(workload.pid) for workload in recorded.workloads.values())
         with kraitrun.start_record("-p", pids, "-F", FREQ_HZ, "-t", "-o", output) as krait:
             cthreads = recorded.workloads.get("cthreads")
-            if cthreads:
-                cthreads.tell("go")
+            churn = recorded.workloads["churn"]
+            for workload in filter(None, [cthreads, churn]):
+                workload.tell("go")
             others = [w.pid for w in recorded.workloads.values() if w is not cthreads]
             targets.wait_cpu(others, CPU_S)
+            churn.hear("enough")
             if cthreads:
                 recorded.measured = cthreads.hear("measured")
             recorded.run = krait.stop()
@@ -90,7 +93,7 @@ def test_no_thread_shows_the_frames_of_another(recorded):
     """Of hundreds, each lives for some ticks only."""
     lives = recorded.workloads["churn"].truth["lives"]
     number_of = dict(lives)
-    assert len(number_of) == len(lives) > 50
+    assert len(number_of) == len(lives) > LIVES
     met = set()
     for stack in recorded.of("churn"):
         names = short_names(stack)
@@ -105,7 +108,7 @@ def test_no_thread_shows_the_frames_of_another(recorded):
         is_named = stack.thread.startswith("short-")
         assert not is_named or stack.thread[:8] == "short-%02d" % number, stack
         met.add(stack.tid)
-    assert len(met) > 50
+    assert len(met) > LIVES / 4
 
 
 # ---- Threads of C code ----

@@ -210,14 +210,6 @@ static int find_layout(const struct look *l, const struct found *f, uint32_t ver
 		set_verdict(l->out, TARGET_UNSUPPORTED, "CPython 3.%u: %s", minor, why);
 		return -ENOTSUP;
 	}
-	/* The walker reads the copies of the bytecode that each thread of such a build runs, but no
-	 * test has seen it do so in a real one. */
-	if (out->walk.fr_tlbc_off) {
-		set_verdict(l->out, TARGET_UNSUPPORTED,
-			    "CPython 3.%u: free-threaded build: krait reads those of 3.13 only",
-			    minor);
-		return -ENOTSUP;
-	}
 	return 0;
 }
 

@@ -2,11 +2,12 @@
 """
 Threads that live a millisecond, three at a time, beside one that stays: their states, stacks and
 frames lie in memory that another thread has just given back. Each runs the function of its number.
+churn.py COUNT: at "go" it says "enough" when so many more have begun.
 """
 import sys
 import threading
 
-from harness import finish, native_id, ready, running, set_name
+from harness import commands, finish, native_id, ready, running, say, set_name
 
 try:
     from _thread import start_new_thread
@@ -51,10 +52,16 @@ staying = threading.Thread(target=long_work)
 staying.start()
 ready()
 started = 0
+goal = None
 while started % 16 or running():
     gate.acquire()
     start_new_thread(run, (started % FUNCTION_CNT,))
     started += 1
+    if "go" in commands:
+        commands.remove("go")
+        goal = started + int(sys.argv[1])
+    if started == goal:
+        say("enough")
 for _ in range(AT_ONCE):
     gate.acquire()
 stop.set()
