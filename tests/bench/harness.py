@@ -21,6 +21,7 @@ TREE = os.path.dirname(os.path.dirname(BENCH))
 KRAIT = os.path.abspath(os.environ.get("KRAIT") or os.path.join(TREE, "krait"))
 BUILD = os.path.join(TREE, ".output", "tests", "bench")
 PROBE = os.path.join(BUILD, "probe")
+LIMIT = os.path.join(BUILD, "limit.bpf.o")
 
 sys.path.insert(0, os.path.join(TREE, "tests"))
 
@@ -37,14 +38,22 @@ class CantMeasure(Exception):
     """A measurement that could not be made, and why."""
 
 
+def compile_c(command):
+    run = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if run.returncode:
+        raise CantMeasure("build %s: %s" % (os.path.basename(command[-2]), run.stderr))
+
+
 def build_probe():
-    """Compiles probe.c; the Makefile knows nothing of it."""
+    """Compiles probe.c and limit.bpf.c; the Makefile knows nothing of them."""
     os.makedirs(BUILD, exist_ok=True)
     command = [os.environ.get("CC", "cc"), "-std=gnu11", "-O2", "-Wall", "-D_GNU_SOURCE"]
     command += ["-I" + TREE, "-o", PROBE, os.path.join(BENCH, "probe.c"), "-lbpf"]
-    run = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-    if run.returncode:
-        raise CantMeasure("build probe.c: " + run.stderr)
+    compile_c(command)
+    command = [os.environ.get("CLANG", "clang"), "-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall"]
+    # Debian has asm/types.h in a folder of the machine's name.
+    command += ["-I/usr/include/%s-linux-gnu" % os.uname().machine]
+    compile_c(command + ["-o", LIMIT, "-c", os.path.join(BENCH, "limit.bpf.c"), "-Werror"])
 
 
 class Process:

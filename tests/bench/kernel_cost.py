@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a tick costs inside the kernel: a sample at several depths, and a tick that is rejected.
 
-krait and an empty BPF program run in turn on the same timer, over the same busy thread. The kernel
-adds up the run time of each program; the mean between two readings of that sum is the figure.
+krait, an empty BPF program and one that only copies what a stack lies in (limit.bpf.c) run in turn
+on the same timer, over the same busy thread. The kernel adds up the run time of each program; the
+mean between two readings of that sum is the figure.
 """
 import contextlib
+import json
 import os
 import statistics
 import tempfile
@@ -16,6 +18,7 @@ from harness import (
     CPU,
     CantMeasure,
     Krait,
+    LIMIT,
     Probe,
     SETTLE_S,
     Target,
@@ -35,6 +38,7 @@ YOUNG_S = 1.0
 OLD_S = 3.2  # after the first samples: by then krait trusts what has not changed
 SAMPLE_BAR_NS, SAMPLE_GOAL_NS = 2000, 1500
 FRAME_BAR_NS, FRAME_GOAL_NS = 20, 12
+LIMIT_OF = (3, 11), 30  # the CPython and the depth that limit.bpf.c knows
 DEFAULT_HZ, WARM_HZ = 99, 9999  # what krait runs at unless told; so fast that caches stay warm
 
 # young: while krait does not yet trust the code objects (bpf/code.h, TRUST_EPOCHS) and reads them
@@ -55,6 +59,19 @@ def empty_ns(seconds, freq_hz=FREQ_HZ):
     with Probe("empty", freq_hz) as empty, Watch(empty) as watch:
         watch.wait(lambda r: r.runs > 20, "ticks of the empty program")
         return mean_ns(watch.readings(seconds))
+
+
+def limit_ns(target, tstate, seconds, freq_hz, reject_ns):
+    """The mean cost of a tick that does the least that a sample takes."""
+    with Probe("limit", freq_hz, target.pid, tstate, LIMIT) as limit, Watch(limit) as watch:
+        watch.wait(lambda r: r.runs > 20, "ticks of the limit program")
+        before = json.loads(limit.ask(""))["samples"]
+        readings = watch.readings(seconds)
+        samples = json.loads(limit.ask(""))["samples"] - before
+        d = minus(readings[-1], readings[0])
+        if samples < 0.95 * d.runs:
+            raise CantMeasure("%d whole copies in %d ticks" % (samples, d.runs))
+        return (d.run_ns - (d.runs - samples) * reject_ns) / samples
 
 
 def samples_ns(d, reject_ns):
@@ -120,13 +137,23 @@ class Depth:
     def __init__(self, py, depth, freq_hz=FREQ_HZ, seconds=2):
         self.py, self.depth, self.freq_hz, self.seconds = py, depth, freq_hz, seconds
         self.label = "%s, %d frames" % (py.name, depth)
-        self.krait, self.empty = [], []
+        self.krait, self.empty, self.limit = [], [], []
 
     def add_pair(self, reject_ns):
-        with Target(self.py, "stack", self.depth, cpu=CPU) as target:
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="krait-bench-"))
+            told = os.path.join(folder, "tstate")
+            # Elsewhere its root tree does not have that folder.
+            args = [told] if (self.py.minor, self.depth) == LIMIT_OF else []
+            target = stack.enter_context(Target(self.py, "stack", self.depth, *args, cpu=CPU))
             cost, run = sample_cost(target, self.freq_hz, self.seconds, reject_ns)
             check_depth(run, target.pid, self.depth)
             self.empty.append(empty_ns(self.seconds / 2, self.freq_hz))
+            if args:
+                with open(told, encoding="ascii") as stream:
+                    tstate = stream.read()
+                limit = limit_ns(target, tstate, self.seconds, self.freq_hz, reject_ns)
+                self.limit.append(limit)
             self.krait.append(cost)
 
     def median(self, field):
@@ -189,6 +216,13 @@ def depths_of(report, py, plan, reject_ns, barred):
 def headline_extras(report, d):
     """What the headline consists of. d: the Depth of 30 frames."""
     report.row("of it, the empty program", number(median(d.empty)) + " ns", note=spread(d.empty))
+    if d.limit:
+        ratio = median(mean / limit for mean, limit in zip(d.means, d.limit))
+        report.row(
+            "the least for such a stack: its memory copied",
+            number(median(d.limit)) + " ns",
+            note="krait's sample is %.2f of it; %s" % (ratio, spread(d.limit)),
+        )
     report.row(
         "30 frames, where least disturbed",
         number(d.median("least_ns")) + " ns",
@@ -227,10 +261,11 @@ def other_rates(bench, report, reject_ns):
         d = Depth(bench.py, 30, hz, seconds)
         for _ in range(pairs):
             d.add_pair(reject_ns)
+        least = ", the least %s" % number(median(d.limit)) if d.limit else ""
         report.row(
             "30 frames at %s Hz, %s" % (number(hz), what),
             number(median(d.means)) + " ns",
-            note="empty %s; %s" % (number(median(d.empty)), spread(d.means, "pairs")),
+            note="empty %s%s; %s" % (number(median(d.empty)), least, spread(d.means, "pairs")),
         )
     return median(d.means) - median(d.empty)
 

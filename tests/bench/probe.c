@@ -4,6 +4,9 @@
  * built once:
  *
  *	probe empty HZ		the baseline: an empty BPF program on the timer that krait uses
+ *	probe limit HZ PID TSTATE FILE
+ *				the least that a sample takes, limit.bpf.c: for each line of stdin,
+ *				how many it has had of that process
  *	probe stats		keeps the kernel's BPF run-time statistics on
  *	probe watch PID		for each line of stdin, what the perf_event program of PID has cost
  *	probe run CMD [ARG]...	runs CMD: when it was executed, how it ended, memory, CPU
@@ -18,6 +21,7 @@
  * program has at least Python's peak.
  */
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -41,6 +45,7 @@
 
 #define TICK "krait_tick" /* bpf/krait.bpf.c */
 #define EMPTY "bench_empty"
+#define LIMIT "bench_limit" /* limit.bpf.c */
 
 static uint64_t now_ns(void)
 {
@@ -70,7 +75,7 @@ static void wait_for_end(void)
 		;
 }
 
-/* ---- The baseline ---- */
+/* ---- The baselines ---- */
 
 /* `return 0;`, as a compiler would write it. */
 static int load_empty(void)
@@ -100,18 +105,75 @@ static int attach_cpu(int prog_fd, int cpu, unsigned int freq_hz)
 	return bpf_link_create(prog_fd, fd, BPF_PERF_EVENT, NULL) < 0 ? -errno : 0;
 }
 
+static bool attach(int prog_fd, unsigned int freq_hz)
+{
+	long cpu_cnt = sysconf(_SC_NPROCESSORS_CONF);
+
+	for (int cpu = 0; cpu < cpu_cnt; cpu++)
+		if (attach_cpu(prog_fd, cpu, freq_hz) != 0)
+			return false;
+	return true;
+}
+
 static int empty(unsigned int freq_hz)
 {
 	int prog_fd = load_empty();
-	long cpu_cnt = sysconf(_SC_NPROCESSORS_CONF);
 
 	if (prog_fd < 0)
 		return fail("load the empty program");
-	for (int cpu = 0; cpu < cpu_cnt; cpu++)
-		if (attach_cpu(prog_fd, cpu, freq_hz) != 0)
-			return fail("attach the empty program");
+	if (!attach(prog_fd, freq_hz))
+		return fail("attach the empty program");
 	say("{}");
 	wait_for_end();
+	return 0;
+}
+
+/* The program of FILE, its target set. Its object stays until this process ends. */
+static struct bpf_object *load_limit(uint64_t pid, uint64_t tstate, const char *file)
+{
+	struct bpf_object *object = bpf_object__open_file(file, NULL);
+	const uint64_t target[2] = {pid, tstate};
+	struct bpf_map *rodata;
+
+	if (!object)
+		return NULL;
+	rodata = bpf_object__find_map_by_name(object, ".rodata");
+	if (!rodata || bpf_map__set_initial_value(rodata, target, sizeof(target)) != 0 ||
+	    bpf_object__load(object) != 0)
+		return NULL;
+	return object;
+}
+
+/* struct copy begins with the count. */
+static int say_samples(struct bpf_map *copies)
+{
+	uint64_t copy[1024] = {0};
+	uint32_t slot = 0;
+	char line[64];
+
+	if (bpf_map__value_size(copies) > sizeof(copy) ||
+	    bpf_map_lookup_elem(bpf_map__fd(copies), &slot, copy) != 0)
+		return fail("read the count of the limit program");
+	snprintf(line, sizeof(line), "{\"samples\": %llu}", (unsigned long long)copy[0]);
+	say(line);
+	return 0;
+}
+
+static int limit(unsigned int freq_hz, uint64_t pid, uint64_t tstate, const char *file)
+{
+	struct bpf_object *object = load_limit(pid, tstate, file);
+	struct bpf_program *prog = object ? bpf_object__find_program_by_name(object, LIMIT) : NULL;
+	struct bpf_map *copies = object ? bpf_object__find_map_by_name(object, "copies") : NULL;
+	char line[64];
+
+	if (!prog || !copies)
+		return fail("load the limit program");
+	if (!attach(bpf_program__fd(prog), freq_hz))
+		return fail("attach the limit program");
+	say("{}");
+	while (fgets(line, sizeof(line), stdin))
+		if (say_samples(copies) != 0)
+			return 1;
 	return 0;
 }
 
@@ -142,7 +204,8 @@ static void take_prog(struct held *held, uint32_t id)
 
 	/* By name: while libbpf loads, it tries out small programs of its own. */
 	if (fd >= 0 && held->prog_fd < 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
-	    (strcmp(info.name, TICK) == 0 || strcmp(info.name, EMPTY) == 0))
+	    (strcmp(info.name, TICK) == 0 || strcmp(info.name, EMPTY) == 0 ||
+	     strcmp(info.name, LIMIT) == 0))
 		held->prog_fd = fd;
 	else if (fd >= 0)
 		close(fd);
@@ -316,6 +379,8 @@ int main(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (strcmp(mode, "empty") == 0 && argc == 3)
 		return empty(atoi(argv[2]));
+	if (strcmp(mode, "limit") == 0 && argc == 6)
+		return limit(atoi(argv[2]), atoi(argv[3]), strtoull(argv[4], NULL, 0), argv[5]);
 	if (strcmp(mode, "stats") == 0)
 		return stats();
 	if (strcmp(mode, "watch") == 0 && argc == 3)
@@ -324,6 +389,7 @@ int main(int argc, char **argv)
 		return run(argv + 2);
 	if (strcmp(mode, "spin") == 0)
 		return spin();
-	fprintf(stderr, "usage: probe empty HZ | stats | watch PID | run CMD [ARG]... | spin\n");
+	fprintf(stderr, "usage: probe empty HZ | limit HZ PID TSTATE FILE | stats | watch PID | "
+			"run CMD [ARG]... | spin\n");
 	return 2;
 }

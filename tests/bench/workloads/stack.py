@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""stack.py DEPTH: one thread, always exactly DEPTH Python frames deep and always busy.
+"""stack.py DEPTH [FILE]: one thread, always exactly DEPTH Python frames deep and always busy.
+FILE gets the address of its thread state.
 
 Every frame is of another function: code objects that repeat would cost the profiler less. Ends when
 its parent has. Runs under every Python from 3.6 on.
@@ -21,6 +22,12 @@ def bottom():
             pass
 
 
+if len(sys.argv) > 2:
+    import ctypes
+
+    ctypes.pythonapi.PyThreadState_Get.restype = ctypes.c_void_p
+    with open(sys.argv[2], "w", encoding="ascii") as stream:
+        stream.write(str(ctypes.pythonapi.PyThreadState_Get()))
 depth = int(sys.argv[1])
 between = depth - 2  # the module's own frame is there, and bottom's
 if between < 1:
