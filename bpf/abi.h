@@ -259,7 +259,8 @@ struct krait_layout {
 	 * that is the process's (up to 3.8) or not to be had. */
 	__u16 interp_collecting_off;
 	/* The thread state that holds its GIL: PyInterpreterState.ceval.gil, and last_holder in
-	 * there; KRAIT_NO_OFF where krait_proc.current_addr tells. */
+	 * there; KRAIT_NO_OFF where krait_proc.current_addr tells. Without a GIL the one that has
+	 * stopped the others: PyInterpreterState.stoptheworld.requester, and KRAIT_NO_OFF. */
 	__u16 interp_gil_off;
 	__u16 gil_holder_off;
 	__u16 ts_read_bytes; /* reading so much of a PyThreadState takes in every ts_ field */

@@ -135,7 +135,8 @@ static __always_inline __u64 interp_id(const struct scratch *s)
 	return id;
 }
 
-/* Whether the thread state in s->ts is the one that holds its interpreter's GIL. */
+/* Whether the thread state in s->ts is the one that holds its interpreter's GIL; where there is
+ * none, the one that has stopped all others. */
 KRAIT_GLOBAL int holds_gil(void)
 {
 	struct scratch *s = scratch_get();
@@ -146,9 +147,11 @@ KRAIT_GLOBAL int holds_gil(void)
 	addr = s->proc.current_addr;
 	if (s->layout.interp_gil_off != KRAIT_NO_OFF) {
 		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_gil_off;
-		if (platform_read_user(&addr, sizeof(addr), addr) != 0)
-			return 0;
-		addr += s->layout.gil_holder_off;
+		if (s->layout.gil_holder_off != KRAIT_NO_OFF) {
+			if (platform_read_user(&addr, sizeof(addr), addr) != 0)
+				return 0;
+			addr += s->layout.gil_holder_off;
+		}
 	}
 	return platform_read_user(&holder, sizeof(holder), addr) == 0 && holder == s->tstate;
 }
@@ -156,7 +159,9 @@ KRAIT_GLOBAL int holds_gil(void)
 /*
  * Whether the thread is collecting garbage: it is in C code, its interpreter is collecting, and the
  * thread holds the GIL, which the collector does not give up. (A finalizer that it calls may: then
- * another thread that runs meanwhile passes for the collector.)
+ * another thread that runs meanwhile passes for the collector.) A free-threaded interpreter stops
+ * the other threads while it looks for garbage, and lets them go on while it frees it: that part
+ * nothing tells from what they do. (Python/gc_free_threading.c, gc_collect_internal)
  */
 static __always_inline bool thread_collects(struct scratch *s)
 {

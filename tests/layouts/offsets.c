@@ -158,14 +158,15 @@ static void check_collecting(const struct py_layout *l)
 #else
 	CHECK(walk.interp_id_off, KRAIT_NO_OFF);
 #endif
-#ifdef Py_GIL_DISABLED
-	CHECK(walk.interp_collecting_off, KRAIT_NO_OFF);
-#elif PY_VERSION_HEX >= 0x03090000
+#if PY_VERSION_HEX >= 0x03090000
 	CHECK(walk.interp_collecting_off, offsetof(PyInterpreterState, gc.collecting));
 #else
 	CHECK(walk.interp_collecting_off, KRAIT_NO_OFF);
 #endif
-#if PY_VERSION_HEX >= 0x030c0000
+#ifdef Py_GIL_DISABLED
+	CHECK(walk.interp_gil_off, offsetof(PyInterpreterState, stoptheworld.requester));
+	CHECK(walk.gil_holder_off, KRAIT_NO_OFF);
+#elif PY_VERSION_HEX >= 0x030c0000
 	CHECK(walk.interp_gil_off, offsetof(PyInterpreterState, ceval.gil));
 	CHECK(walk.gil_holder_off, offsetof(struct _gil_runtime_state, last_holder));
 #else

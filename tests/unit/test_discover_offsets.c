@@ -185,7 +185,9 @@ static void test_free_threaded(void **state)
 	assert_int_equal(l.walk.str_ascii_bytes, 56);
 	assert_int_equal(l.walk.str_compact_bytes, 72);
 	assert_int_equal(l.walk.str_kind_shift, 2);
-	assert_int_equal(l.walk.interp_collecting_off, KRAIT_NO_OFF);
+	assert_int_equal(l.walk.interp_collecting_off, 7600);
+	assert_int_equal(l.walk.interp_gil_off, 10760);
+	assert_int_equal(l.walk.gil_holder_off, KRAIT_NO_OFF);
 	assert_int_equal(l.walk.fr_tlbc_off, 0);
 	assert_int_equal(parse_table(TABLE(py313t), 16, 2, &l), -95);
 }
@@ -199,7 +201,7 @@ static void assert_copies(const struct py_layout *l)
 	assert_int_equal(l->walk.fr_read_bytes, 79);
 	assert_int_equal(l->walk.str_ascii_bytes, 56);
 	assert_int_equal(l->walk.str_kind_shift, 8);
-	assert_int_equal(l->walk.interp_collecting_off, KRAIT_NO_OFF);
+	assert_int_equal(l->walk.gil_holder_off, KRAIT_NO_OFF);
 }
 
 /* From 3.14 on also a copy of the bytecode for each thread, and another state of a str. */

@@ -96,6 +96,9 @@ static const struct field tlbc_fields[] = {
  * places of the interpreter's own GIL: it may share the one of another. */
 static const uint16_t gc_pos[MINORS] = {80, 88, 88}, collecting_pos[MINORS] = {576, 656, 760};
 static const uint16_t gil_pos[MINORS] = {120, 128, 128}, holder_pos[MINORS] = {144, 152, 152};
+/* No table has stoptheworld.requester: pycore_interp.h of 3.13.5, pycore_interp_structs.h
+ * of 3.14.10 and 3.15.2, free-threaded. It is only compared with the thread's own state. */
+static const uint16_t requester_off[MINORS] = {10760, 10864, 10816};
 #define GIL_STRUCT_MAX 512 /* struct _gil_runtime_state: 208 bytes in 3.15.2 */
 
 #define FINALIZING_POS 32    /* runtime_state.finalizing: all three versions */
@@ -196,9 +199,10 @@ static bool take_collecting(const void *bytes, int col, struct krait_layout *wal
 		return false;
 	walk->interp_collecting_off = collecting;
 	walk->gil_holder_off = holder;
-	/* Without a GIL nothing tells which thread it is that collects. */
-	if (word(bytes, FREE_THREADED_POS))
-		walk->interp_collecting_off = KRAIT_NO_OFF;
+	if (word(bytes, FREE_THREADED_POS)) {
+		walk->interp_gil_off = requester_off[col];
+		walk->gil_holder_off = KRAIT_NO_OFF;
+	}
 	return true;
 }
 
