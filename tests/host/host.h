@@ -337,6 +337,36 @@ static inline void host_release(void)
 	intern_free(host.in);
 }
 
+/*
+ * Walks the stack as a tick does, and once more to keep it: both must say the same. They don't meet
+ * the same faults where the second one reads more (the copies of a free-threaded build's bytecode),
+ * nor the same corruption if a page has come to those of which it makes its wrong addresses.
+ */
+static inline enum krait_loss host_walk_stack(void)
+{
+	uint64_t read_cnt = host.read_cnt, seed = host.corrupt_seed;
+	struct scratch *s = host.scratch;
+	uint32_t page_cnt = host.page_cnt;
+	enum krait_loss loss = walk_stack(s, false);
+	struct walk plain = s->walk;
+
+	host.read_cnt = read_cnt;
+	host.corrupt_seed = seed;
+	if ((s->layout.fr_tlbc_off && (seed || host.fail_at != READ_NONE)) ||
+	    (seed && page_cnt != host.page_cnt))
+		return walk_stack(s, true);
+	assert_int_equal(walk_stack(s, true), loss);
+	/* In a circle they notice after more or fewer rounds, unless another fault comes first. */
+	if (plain.fault == KRAIT_FAULT_FRAME_CYCLE || s->walk.fault == KRAIT_FAULT_FRAME_CYCLE)
+		return loss;
+	assert_int_equal(s->walk.hash, plain.hash);
+	assert_int_equal(s->walk.cnt, plain.cnt);
+	assert_int_equal(s->walk.flags, plain.flags);
+	assert_int_equal(s->walk.fault, plain.fault);
+	assert_int_equal(s->walk.entry, plain.entry);
+	return loss;
+}
+
 /* From the thread to its walked stack: what krait.bpf.c's sample() does for a stack that is not
  * known. */
 static inline enum krait_loss host_walk(uint64_t thread_id, uint64_t now_ns)
@@ -348,7 +378,7 @@ static inline enum krait_loss host_walk(uint64_t thread_id, uint64_t now_ns)
 	s->now_ns = now_ns;
 	s->key = (struct thread_key){.thread_id = thread_id};
 	loss = thread_find(s, &host.memo);
-	return loss ? loss : walk_stack(s, true);
+	return loss ? loss : host_walk_stack();
 }
 
 /* Makes the stack's codes known and sends it: what krait.bpf.c's stack_learn() does for a stack

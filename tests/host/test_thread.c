@@ -134,13 +134,13 @@ static void test_call_that_cannot_be_read(void **state)
 	(void)state;
 	host_put(0x900000 + layout()->ts_cframe_prev_off, ts_addr(0) + 64);
 	assert_found(0, 1);
-	assert_int_equal(walk_stack(host.scratch, true), KRAIT_LOSS_THREAD_UNREADABLE);
+	assert_int_equal(host_walk_stack(), KRAIT_LOSS_THREAD_UNREADABLE);
 	host_put(0x900000 + layout()->ts_cframe_prev_off, 0x910000);
 	host_put(0x910000 + layout()->ts_cframe_frame_off, caller);
 	host_put(caller + layout()->fr_code_off, code);
 	host_put(caller + layout()->fr_prev_off, 0);
 	assert_found(0, 2);
-	assert_int_equal(walk_stack(host.scratch, true), KRAIT_LOSS_NONE);
+	assert_int_equal(host_walk_stack(), KRAIT_LOSS_NONE);
 	assert_int_equal(host.scratch->walk.cnt, 2);
 	assert_int_equal(frames[0].mark, KRAIT_FAULT_FRAME_UNREADABLE);
 	assert_int_equal(frames[1].code_id, code);
