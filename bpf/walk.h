@@ -314,7 +314,7 @@ static __always_inline __u64 frame_bytecode_off(const struct scratch *s, const s
 {
 	const __u8 *fields = s->window + SINGLE_OFF;
 	__u32 tlbc = (s->layout.fr_tlbc_off - v->first) & (FRAME_BYTES - 1);
-	__u64 code = word_at(fields + v->code) & ~7ULL;
+	__u64 code = frame_code(fields, v);
 	__u32 idx = word_at(fields + tlbc);
 	__u64 copies, size, base;
 

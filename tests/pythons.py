@@ -302,7 +302,8 @@ def top_up():
         return None
     print("pythons: adding %s to %s" % (", ".join(names), sid_dir()), flush=True)
     env = dict(apt_proxy_env(), DEBIAN_FRONTEND="noninteractive")
-    apt = ["chroot", sid_dir(), "apt-get", "-q", "-y"]
+    # A mirror that stands still is good enough here; the signature is checked all the same.
+    apt = ["chroot", sid_dir(), "apt-get", "-q", "-y", "-o", "Acquire::Check-Valid-Until=false"]
     return run_step(apt + ["update"], env, "apt-get update") or run_step(
         apt + ["install", "--no-install-recommends"] + names, env, "apt-get install"
     )
