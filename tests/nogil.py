@@ -19,7 +19,7 @@ SUITE = "trixie"
 SOURCE = "python3.13"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 APT_TIMEOUT_S = 120
-BUILD_TIMEOUT_S = 480
+BUILD_TIMEOUT_S = 900
 # -O0 would make every end-to-end test slow, what -O2 adds is not what is tested.
 CONFIGURE = ["-q", "--disable-gil", "--disable-test-modules", "--without-ensurepip", "OPT=-O1 -DNDEBUG"]
 # What the workloads import, and what tells that it is the build that was meant.

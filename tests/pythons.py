@@ -309,7 +309,7 @@ def top_up():
     )
 
 
-def install():
+def install_tree():
     """Makes the root tree unless it is there. None, or the reason why there is none. A tree that was
     not finished never has the final name."""
     if os.path.isdir(sid_dir()):
@@ -334,18 +334,33 @@ def install():
     return top_up()
 
 
+INSTALLS = {
+    "Debian root tree": install_tree,
+    "free-threaded CPython": lambda: nogil.install(cache_dir(), mirror(), apt_proxy_env()),
+    "CPython against musl": lambda: muslpython.install(musl_dir(), mirror(), apt_proxy_env()),
+}
+
+
+def install_all():
+    """Makes what can be made, all at once: one waits for the network while another one compiles. Each
+    is a process, which Ctrl-C reaches too."""
+    command = [sys.executable, os.path.abspath(__file__), "--install-one"]
+    for process in [subprocess.Popen(command + [what]) for what in INSTALLS]:
+        process.wait()
+
+
 def main():
     parser = argparse.ArgumentParser(description="the CPythons that krait's tests run over")
     parser.add_argument("--install", action="store_true", help="make what can be made")
-    if parser.parse_args().install:
-        env = apt_proxy_env()
-        for what, reason in (
-            ("Debian root tree", install()),
-            ("free-threaded CPython", nogil.install(cache_dir(), mirror(), env)),
-            ("CPython against musl", muslpython.install(musl_dir(), mirror(), env)),
-        ):
-            if reason:
-                print("pythons: no %s (skipped): %s" % (what, reason))
+    parser.add_argument("--install-one", choices=INSTALLS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.install_one:
+        reason = INSTALLS[args.install_one]()
+        if reason:
+            print("pythons: no %s (skipped): %s" % (args.install_one, reason))
+        return 0
+    if args.install:
+        install_all()
     found = find()
     for py in found:
         print("%-20s %s" % (py.name, py.executable))
