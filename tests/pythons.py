@@ -10,9 +10,8 @@ the source tree, in ${KRAIT_TEST_CACHE:-~/.cache/krait}: a root tree of Debian s
 (it takes root and debootstrap), a free-threaded CPython (nogil.py) and two that are linked against
 musl (muslpython.py), built from source. Debug builds (Py_DEBUG) are interpreters of their own,
 "3.11.2-dbg", where Debian has a package of one; so are free-threaded ones, "3.14.0-nogil", wherever
-they come from. An
-interpreter of the root tree runs under chroot, so a script for it must lie inside; place() writes a
-script where the interpreter can see it:
+they come from. An interpreter of the root tree runs under chroot, so a script for it must lie inside;
+place() writes a script where the interpreter can see it:
 
     for py in pythons.find():
         inside, outside = py.place("print(1)", "one.py")

@@ -39,6 +39,7 @@ OLD_S = 3.2  # after the first samples: by then krait trusts what has not change
 SAMPLE_BAR_NS, SAMPLE_GOAL_NS = 2000, 1500
 FRAME_BAR_NS, FRAME_GOAL_NS = 20, 12
 LIMIT_OF = (3, 11), 30  # the CPython and the depth that limit.bpf.c knows
+LEAST = "the least for such a stack: its memory copied"
 DEFAULT_HZ, WARM_HZ = 99, 9999  # what krait runs at unless told; so fast that caches stay warm
 
 # young: while krait does not yet trust the code objects (bpf/code.h, TRUST_EPOCHS) and reads them
@@ -137,24 +138,27 @@ class Depth:
     def __init__(self, py, depth, freq_hz=FREQ_HZ, seconds=2):
         self.py, self.depth, self.freq_hz, self.seconds = py, depth, freq_hz, seconds
         self.label = "%s, %d frames" % (py.name, depth)
-        self.krait, self.empty, self.limit = [], [], []
+        self.krait, self.empty, self.limit, self.ratios = [], [], [], []
 
     def add_pair(self, reject_ns):
-        with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="krait-bench-"))
-            told = os.path.join(folder, "tstate")
-            # Elsewhere its root tree does not have that folder.
-            args = [told] if (self.py.minor, self.depth) == LIMIT_OF else []
-            target = stack.enter_context(Target(self.py, "stack", self.depth, *args, cpu=CPU))
+        with Target(self.py, "stack", self.depth, cpu=CPU) as target:
             cost, run = sample_cost(target, self.freq_hz, self.seconds, reject_ns)
             check_depth(run, target.pid, self.depth)
             self.empty.append(empty_ns(self.seconds / 2, self.freq_hz))
-            if args:
-                with open(told, encoding="ascii") as stream:
-                    tstate = stream.read()
-                limit = limit_ns(target, tstate, self.seconds, self.freq_hz, reject_ns)
-                self.limit.append(limit)
             self.krait.append(cost)
+
+    def add_limit(self, reject_ns):
+        """After a pair: the least that its sample takes, where that is known."""
+        if (self.py.minor, self.depth) != LIMIT_OF:
+            return
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="krait-bench-"))
+            told = os.path.join(folder, "tstate")
+            target = stack.enter_context(Target(self.py, "stack", self.depth, told, cpu=CPU))
+            with open(told, encoding="ascii") as stream:
+                tstate = stream.read()
+            self.limit.append(limit_ns(target, tstate, self.seconds, self.freq_hz, reject_ns))
+            self.ratios.append(self.krait[-1].mean_ns / self.limit[-1])
 
     def median(self, field):
         return median(getattr(cost, field) for cost in self.krait)
@@ -204,6 +208,8 @@ def depths_of(report, py, plan, reject_ns, barred):
             if turn < pairs:
                 with report.attempt(depths[depth].label):
                     depths[depth].add_pair(reject_ns)
+                    with report.attempt(LEAST):
+                        depths[depth].add_limit(reject_ns)
     done = {depth: d for depth, d in depths.items() if d.krait}
     for d in done.values():
         d.row(report, barred)
@@ -217,11 +223,10 @@ def headline_extras(report, d):
     """What the headline consists of. d: the Depth of 30 frames."""
     report.row("of it, the empty program", number(median(d.empty)) + " ns", note=spread(d.empty))
     if d.limit:
-        ratio = median(mean / limit for mean, limit in zip(d.means, d.limit))
         report.row(
-            "the least for such a stack: its memory copied",
+            LEAST,
             number(median(d.limit)) + " ns",
-            note="krait's sample is %.2f of it; %s" % (ratio, spread(d.limit)),
+            note="krait's sample is %.2f of it; %s" % (median(d.ratios), spread(d.limit)),
         )
     report.row(
         "30 frames, where least disturbed",
@@ -261,6 +266,8 @@ def other_rates(bench, report, reject_ns):
         d = Depth(bench.py, 30, hz, seconds)
         for _ in range(pairs):
             d.add_pair(reject_ns)
+            with report.attempt(LEAST):
+                d.add_limit(reject_ns)
         least = ", the least %s" % number(median(d.limit)) if d.limit else ""
         report.row(
             "30 frames at %s Hz, %s" % (number(hz), what),
