@@ -37,14 +37,19 @@ HOST = """
 #include <stdio.h>
 #ifdef LOADED
 #define GET(name) dlsym(lib, #name)
+#define GET_VAR GET
 #else
 void Py_Initialize(void);
 int PyRun_SimpleFileExFlags(FILE *, const char *, int, void *);
 extern int Py_NoSiteFlag;
 #define GET(name) name
+#define GET_VAR(name) &name
 #endif
 /* What else is linked in has versions too. */
 const char *const decoys[] = {"3.6.1", "3.10.9", "3.11.9", "3.12.9", "2.7.9", "3.0.2"};
+#ifdef LIBRARY
+#define main unused
+#endif
 int main(int argc, char **argv)
 {
 #ifdef LOADED
@@ -59,7 +64,7 @@ int main(int argc, char **argv)
     if (argc < 2 || !file)
         return 2;
 #ifdef NO_SITE
-    Py_NoSiteFlag = 1; /* 2.7's site.py imports an extension module */
+    *(int *)GET_VAR(Py_NoSiteFlag) = 1; /* 2.7's site.py imports an extension module */
 #endif
     start();
     return run(file, argv[1], 1, NULL);
@@ -159,6 +164,22 @@ def link_host(folder, py):
     return copy(shared / "host", folder, "host")
 
 
+def link_library(folder, py):
+    """The interpreter in another's library, that exports no more of it than the host needs. Linked
+    once for each."""
+    shared = folder.parent / ("lib-" + py.name)
+    if not os.path.exists(shared / "libengine.so"):
+        names = "{ global: Py_Initialize; PyRun_SimpleFileExFlags; Py_NoSiteFlag; local: *; };"
+        flags = ("-shared", "-fPIC", "-Wl,--version-script=" + str(shared / "exports"))
+        whole = ("-Wl,--whole-archive", library(py, ".a"), "-Wl,--no-whole-archive")
+        libs = ("-ldl", "-lm", "-lpthread", "-lutil", "-lcrypt")
+        os.makedirs(shared, exist_ok=True)
+        (shared / "exports").write_text(names)
+        compile_host(shared, *flags, "-DLIBRARY", *whole, *libs)
+        os.rename(shared / "host", shared / "libengine.so")
+    return copy(shared / "libengine.so", folder, "libengine.so")
+
+
 def link_system_host(folder, *flags):
     archive = "-l:libpython%d.%d.a" % system_python().minor
     return compile_host(folder, *flags, archive, "-lexpat", "-lz", "-lm", "-lutil", "-ldl")
@@ -190,6 +211,19 @@ def linked_in(folder, py):
 
 def linked_in_stripped(folder, py):
     return run_host(folder, py, strip(link_host(folder, py)))
+
+
+def run_library(folder, py, lib, *flags):
+    host = compile_host(folder, "-DLOADED", *flags, "-ldl")
+    return Program(folder.name, [host, targets.script(py, SPIN), lib], home(py))
+
+
+def in_library(folder, py):
+    return run_library(folder, py, link_library(folder, py), "-DNO_SITE")
+
+
+def in_library_stripped(folder, py):
+    return run_library(folder, py, strip(link_library(folder, py)), "-DNO_SITE")
 
 
 def linked_in_bare(folder, py):
@@ -245,9 +279,8 @@ def linked_with(folder, py):
 
 def loaded_and_deleted(folder, py):
     """As single-file programs do: unpacked, loaded by dlopen, and removed."""
-    host = compile_host(folder, "-DLOADED", "-ldl")
     lib = copy(library(py, ".so.1.0"), folder, "embedded.bin")
-    program = Program(folder.name, [host, targets.script(py, SPIN), lib], home(py))
+    program = run_library(folder, py, lib)
     os.unlink(lib)
     return program
 
@@ -389,6 +422,8 @@ def per_version():
             yield Case(linked_in, py, "interp_head in host" if old else "_PyRuntime in host")
             why = None if py.minor >= (3, 10) else STRIPPED
             yield Case(linked_in_stripped, py, ".PyRuntime in host", why)
+            yield Case(in_library, py, r"(interp_head|_PyRuntime) in libengine\.so")
+            yield Case(in_library_stripped, py, r"\.PyRuntime in libengine\.so", why)
             why = None if py.minor >= (3, 13) else STRIPPED
             yield Case(linked_in_bare, py, "the debug cookie in host", why)
             yield Case(library_bare, py, r"(interp_head|_PyRuntime) in libpython")
@@ -505,7 +540,9 @@ def assert_listed(entry, case, program):
     full = "%d.%d.%d" % tuple(program.facts["version"])
     # Better no micro than a wrong one: the hosts have other versions' strings in them (decoys), and
     # before Py_Version (3.11) a string is all that tells.
-    is_loose = full.endswith(".0") or re.match("(system_)?linked_in|library_bare", case.name)
+    is_loose = full.endswith(".0") or re.match(
+        "(system_)?linked_in|in_library|library_bare", case.name
+    )
     assert entry["version"] in (full, full.rpartition(".")[0] if is_loose else full), entry
 
 

@@ -350,8 +350,8 @@ static void judge_python(const struct look *l, const struct found *f)
 		break;
 	case ELF_HIDDEN_CPYTHON:
 		set_verdict(out, TARGET_UNSUPPORTED,
-			    "a CPython is linked into its program, but the symbols that tell where "
-			    "have been stripped");
+			    "a CPython is linked into its program or a library, but the symbols "
+			    "that tell where have been stripped");
 		break;
 	case ELF_NO_PYTHON:
 		break;
@@ -366,6 +366,8 @@ static void set_how(struct target *out, const struct elf_info *info, const struc
 		what = info->interp_head_addr ? "interp_head" : "_PyThreadState_Current";
 	else if (info->kind == ELF_PYPY)
 		what = "pypy_execute_source";
+	else if (info->kind == ELF_HIDDEN_CPYTHON)
+		what = "a message";
 	else if (info->found_by == ELF_BY_SECTION)
 		what = ".PyRuntime";
 	else if (info->found_by == ELF_BY_COOKIE)

@@ -49,11 +49,12 @@ struct elf_info {
 };
 
 /*
- * Reads the file behind fd (not closed). want_symtab: also look at .symtab where .dynsym does not
- * tell, and for CPython's messages where no symbol does (the main executable). 0 with *out filled,
- * ELF_NO_PYTHON for anything that is no readable ELF file; -errno for trouble of our own.
+ * Reads the file behind fd (not closed). is_program: the main executable, which is looked at more
+ * closely: also at .symtab where .dynsym does not tell, and for CPython's messages where no symbol
+ * does. 0 with *out filled, ELF_NO_PYTHON for anything that is no readable ELF file; -errno for
+ * trouble of our own.
  */
-int elf_read(int fd, bool want_symtab, struct elf_info *out);
+int elf_read(int fd, bool is_program, struct elf_info *out);
 
 struct elf_cache;
 
@@ -61,6 +62,6 @@ struct elf_cache;
 struct elf_cache *elf_cache_new(void);
 void elf_cache_free(struct elf_cache *c);
 /* As elf_read, remembered. *out is borrowed until the next call. -EACCES: no regular file. */
-int elf_cache_look(struct elf_cache *c, int fd, bool want_symtab, const struct elf_info **out);
+int elf_cache_look(struct elf_cache *c, int fd, bool is_program, const struct elf_info **out);
 
 #endif

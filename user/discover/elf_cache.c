@@ -21,7 +21,7 @@
 
 /* Hashed and compared as bytes, so there must be no padding in it. */
 struct key {
-	uint64_t dev, inode, size, ctime_sec, ctime_nsec, want_symtab;
+	uint64_t dev, inode, size, ctime_sec, ctime_nsec, is_program;
 };
 
 struct entry {
@@ -74,7 +74,7 @@ static void remember(struct elf_cache *c, const struct key *key, const struct el
 		free(e);
 }
 
-int elf_cache_look(struct elf_cache *c, int fd, bool want_symtab, const struct elf_info **out)
+int elf_cache_look(struct elf_cache *c, int fd, bool is_program, const struct elf_info **out)
 {
 	struct stat st;
 	struct entry *e;
@@ -90,13 +90,13 @@ int elf_cache_look(struct elf_cache *c, int fd, bool want_symtab, const struct e
 			   .size = st.st_size,
 			   .ctime_sec = st.st_ctim.tv_sec,
 			   .ctime_nsec = st.st_ctim.tv_nsec,
-			   .want_symtab = want_symtab};
+			   .is_program = is_program};
 	HASH_FIND(hh, c->entries, &key, sizeof(key), e);
 	if (e) {
 		*out = &e->info;
 		return 0;
 	}
-	err = elf_read(fd, want_symtab, &c->last);
+	err = elf_read(fd, is_program, &c->last);
 	if (err)
 		return err;
 	remember(c, &key, &c->last);
