@@ -34,7 +34,7 @@ struct image {
 	Elf64_Sym sym[SYMS];
 	char str[160];
 	char rodata[32];
-	char code[32]; /* of the second symbol */
+	char code[96]; /* of the second symbol */
 	char names[64];
 	Elf64_Dyn dyn[6];
 	uint32_t hash[2];
@@ -234,6 +234,28 @@ static void test_interp_head(void **state)
 	im.ph[2].p_vaddr -= 16;
 	im.ph[2].p_filesz = 16 + 8;
 	assert_int_equal(read_bytes(&im, sizeof(im)).interp_head_addr, 0);
+}
+
+/* Likewise collecting: the code asks it and sets it to 1. And the evaluation loop. */
+static void test_old_collector(void **state)
+{
+	struct elf_info info;
+	struct image im;
+
+	(void)state;
+	make_image(&im, false,
+		   SYMBOLS("_PyThreadState_Current", "PyGC_Collect", "PyEval_EvalFrameEx",
+			   "PyString_Type", "_PyEval_EvalFrameDefault"));
+	im.sym[2].st_value = 0x500200;
+	memcpy(im.code, "\x8b\x05\xfa\x0f\0\0\xc7\x05\xf0\x0f\0\0\1\0\0\0", 16);
+	info = read_bytes(&im, sizeof(im));
+	assert_int_equal(info.eval_addr, 0x500300);
+	assert_int_equal(info.eval_bytes, 0x30);
+#if defined(__x86_64__)
+	assert_int_equal(info.collecting_addr, 0x500200 + 0x1000);
+#endif
+	im.code[0] = 0;
+	assert_int_equal(read_bytes(&im, sizeof(im)).collecting_addr, 0);
 }
 
 /* A file that only uses a Python (an extension module) names _PyRuntime and does not define it. */
@@ -498,12 +520,19 @@ static void test_cache(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_found),	    cmocka_unit_test(test_versions_by_symbol),
-		cmocka_unit_test(test_interp_head), cmocka_unit_test(test_no_python),
-		cmocka_unit_test(test_bare),	    cmocka_unit_test(test_bare_cookie),
-		cmocka_unit_test(test_hidden),	    cmocka_unit_test(test_truncated),
-		cmocka_unit_test(test_sparse),	    cmocka_unit_test(test_every_byte_wrong),
-		cmocka_unit_test(test_cache),	    cmocka_unit_test(test_cache_sees_a_rewrite),
+		cmocka_unit_test(test_found),
+		cmocka_unit_test(test_versions_by_symbol),
+		cmocka_unit_test(test_interp_head),
+		cmocka_unit_test(test_old_collector),
+		cmocka_unit_test(test_no_python),
+		cmocka_unit_test(test_bare),
+		cmocka_unit_test(test_bare_cookie),
+		cmocka_unit_test(test_hidden),
+		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_sparse),
+		cmocka_unit_test(test_every_byte_wrong),
+		cmocka_unit_test(test_cache),
+		cmocka_unit_test(test_cache_sees_a_rewrite),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@
  * The version decides the structure. 3.13 and later describe themselves in the target's memory
  * (debug_offsets.h); 2.7 and 3.6 to 3.12 have a row in a table (layout.h), chosen by Py_Version
  * (3.11 on) or by which symbols exist (before). Those before 3.7 have no _PyRuntime, but a static
- * variable, which the machine code of an exported function leads to (head_code.h). Either way the
+ * variable, which the machine code of an exported function leads to (static_vars.h). Either way the
  * layout is a claim made by a file or by a process, and prove.h holds it against the running
  * interpreter before a target is READY.
  *
@@ -244,6 +244,12 @@ static void judge_layout(const struct look *l, const struct found *f,
 	out->interp_modules_off = layout->interp_modules_off;
 }
 
+static void set_eval(struct target *out, const struct found *f)
+{
+	out->eval_addr = f->info->eval_addr + f->bias;
+	out->eval_bytes = f->info->eval_addr ? f->info->eval_bytes : 0;
+}
+
 static void judge_runtime_as(const struct look *l, const struct found *f,
 			     const struct py_layout *layout)
 {
@@ -254,8 +260,7 @@ static void judge_runtime_as(const struct look *l, const struct found *f,
 
 	l->out->runtime_addr = runtime_addr(f);
 	l->out->runtime_bytes = f->info->runtime_bytes;
-	l->out->eval_addr = f->info->eval_addr + f->bias;
-	l->out->eval_bytes = f->info->eval_addr ? f->info->eval_bytes : 0;
+	set_eval(l->out, f);
 	l->out->current_addr = layout->current_off ? runtime_addr(f) + layout->current_off : 0;
 	l->out->collecting_addr =
 		layout->collecting_off ? runtime_addr(f) + layout->collecting_off : 0;
@@ -322,8 +327,9 @@ static void judge_old(const struct look *l, const struct found *f)
 		judge_layout(
 			l, f, layout,
 			(struct prove_args){.interp_head_addr = info->interp_head_addr + f->bias});
-	if (layout && layout->forks_keep_states)
-		l->out->current_addr = info->current_addr + f->bias;
+	set_eval(l->out, f);
+	l->out->current_addr = info->current_addr + f->bias;
+	l->out->collecting_addr = info->collecting_addr ? info->collecting_addr + f->bias : 0;
 }
 
 /* ---- A module: is it a Python ---- */

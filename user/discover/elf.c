@@ -16,7 +16,8 @@
  *   PyOS_FSPath             3.6 and later
  *   PyString_Type           2.x
  *   PyCapsule_New           2.7, and 3.1 and later
- *   PyInterpreterState_Head every version
+ *   PyInterpreterState_Head, PyGC_Collect  every version
+ *   PyEval_EvalFrameEx      every version; the evaluation loop itself in 2.x
  *   interp_head             2.x and 3.6 and older; a local symbol
  *   _Py_AddToAllObjects     only with Py_TRACE_REFS: Objects/object.c (from 3.9 on a local symbol)
  *   pypy_execute_source     PyPy (doc.pypy.org, "Embedding PyPy")
@@ -38,7 +39,7 @@
 #include <unistd.h>
 
 #include "user/discover/elf_bare.h"
-#include "user/discover/head_code.h"
+#include "user/discover/static_vars.h"
 #include "user/discover/pyversion.h"
 
 #define NAMES_MAX_BYTES (256u << 10) /* of the section names */
@@ -65,6 +66,7 @@ enum sym {
 	SYM_RUNTIME,
 	SYM_CODE_TYPE,
 	SYM_EVAL,
+	SYM_OLD_EVAL,
 	SYM_VERSION,
 	SYM_POS_ONLY,
 	SYM_GET_CODE,
@@ -74,6 +76,7 @@ enum sym {
 	SYM_PY2_STRING,
 	SYM_CAPSULE,
 	SYM_HEAD_CODE,
+	SYM_COLLECT_CODE,
 	SYM_INTERP_HEAD,
 	SYM_TRACE_REFS,
 	SYM_PYPY,
@@ -84,6 +87,7 @@ static const char *const sym_names[SYM_CNT] = {
 	[SYM_RUNTIME] = "_PyRuntime",
 	[SYM_CODE_TYPE] = "PyCode_Type",
 	[SYM_EVAL] = "_PyEval_EvalFrameDefault",
+	[SYM_OLD_EVAL] = "PyEval_EvalFrameEx",
 	[SYM_VERSION] = "Py_Version",
 	[SYM_POS_ONLY] = "PyCode_NewWithPosOnlyArgs",
 	[SYM_GET_CODE] = "PyFrame_GetCode",
@@ -93,6 +97,7 @@ static const char *const sym_names[SYM_CNT] = {
 	[SYM_PY2_STRING] = "PyString_Type",
 	[SYM_CAPSULE] = "PyCapsule_New",
 	[SYM_HEAD_CODE] = "PyInterpreterState_Head",
+	[SYM_COLLECT_CODE] = "PyGC_Collect",
 	[SYM_INTERP_HEAD] = "interp_head",
 	[SYM_TRACE_REFS] = "_Py_AddToAllObjects",
 	[SYM_PYPY] = "pypy_execute_source",
@@ -327,6 +332,17 @@ static uint64_t find_interp_head(const struct file *f)
 	return head_code_addr(code, sizeof(code), f->syms[SYM_HEAD_CODE]);
 }
 
+/* Where collecting is, likewise. */
+static uint64_t find_collecting(const struct file *f)
+{
+	uint8_t code[COLLECT_CODE_BYTES];
+	uint64_t addr = f->syms[SYM_COLLECT_CODE];
+
+	if (!addr || !read_at_addr(f, addr, code, sizeof(code)))
+		return 0;
+	return collect_code_addr(code, sizeof(code), addr);
+}
+
 /* The minor version that the symbols tell; -1 if they don't. */
 static int minor_by_symbols(const struct file *f)
 {
@@ -383,7 +399,12 @@ static void judge_found(const struct file *f, struct elf_info *out)
 
 static void judge_old(const struct file *f, struct elf_info *out)
 {
+	enum sym eval = f->syms[SYM_PY2_STRING] ? SYM_OLD_EVAL : SYM_EVAL;
+
 	out->kind = ELF_OLD_CPYTHON;
+	out->eval_addr = f->syms[eval];
+	out->eval_bytes = size_of(f->sizes[eval]);
+	out->collecting_addr = find_collecting(f);
 	out->code_type_addr = f->syms[SYM_CODE_TYPE];
 	out->current_addr = f->syms[SYM_OLD_CURRENT];
 	out->interp_head_addr = find_interp_head(f);

@@ -37,11 +37,12 @@ struct elf_info {
 	int micro;	     /* -1: not known */
 	/* Addresses as linked; 0: not there. */
 	uint64_t runtime_addr;
-	uint64_t eval_addr; /* _PyEval_EvalFrameDefault; 3.6 and later */
+	uint64_t eval_addr; /* _PyEval_EvalFrameDefault; in 2.7 PyEval_EvalFrameEx */
 	uint64_t code_type_addr;
 	uint64_t version_addr;	   /* Py_Version, an unsigned long; 3.11 and later */
-	uint64_t interp_head_addr; /* ELF_OLD_CPYTHON: the static interp_head, see head_code.h */
+	uint64_t interp_head_addr; /* ELF_OLD_CPYTHON: the static interp_head, see static_vars.h */
 	uint64_t current_addr;	   /* ELF_OLD_CPYTHON: _PyThreadState_Current */
+	uint64_t collecting_addr;  /* ELF_OLD_CPYTHON: the static collecting, see static_vars.h */
 	uint32_t runtime_bytes, eval_bytes; /* 0: not known */
 	/* The first PT_LOAD, for the load bias. */
 	uint64_t load_addr;

@@ -87,7 +87,6 @@ static const struct py_layout layout_27 = {
 		 .str_kind_shift = KRAIT_STR_BYTES},
 	.interp_modules_off = 16,
 	.tp_name_off = 24,
-	.forks_keep_states = true, /* Python/ceval.c, PyEval_ReInitThreads: frees none */
 };
 
 /* By the minor version of 3. */

@@ -30,7 +30,6 @@ struct py_layout {
 	uint16_t tp_name_off;	  /* PyTypeObject.tp_name */
 	/* PyInterpreterState.modules, from 3.12 on .imports.modules */
 	uint32_t interp_modules_off;
-	bool forks_keep_states; /* a child keeps the states of its parent's other threads */
 };
 
 /* The layout of that CPython, or NULL if no table here has it. Static storage. */
