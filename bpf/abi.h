@@ -22,8 +22,7 @@
 #include <linux/types.h>
 #endif
 
-/* Raised whenever a record or a map value changes shape; a recording of another version is refused.
- */
+/* Raised whenever a record changes shape; a recording of another version is refused. */
 #define KRAIT_ABI_VERSION 3
 
 /* ---- Bounds. Each loop and each copy in the BPF program is bounded by one of these. ---- */
@@ -263,6 +262,12 @@ struct krait_layout {
 	 * stopped the others: PyInterpreterState.stoptheworld.requester, and KRAIT_NO_OFF. */
 	__u16 interp_gil_off;
 	__u16 gil_holder_off;
+	/* The frame that began the collection: PyInterpreterState.gc.frame (3.15); or 0: there is
+	 * none. */
+	__u16 interp_gc_frame_off;
+	/* How many collections of each generation have ended:
+	 * PyInterpreterState.gc.generation_stats (free-threaded, up to 3.14); or 0. */
+	__u16 interp_gc_stats_off;
 	__u16 ts_read_bytes; /* reading so much of a PyThreadState takes in every ts_ field */
 	__u16 ts_prev_off; /* or KRAIT_NO_OFF (2.7), and then a state is searched for at every tick
 			    */
@@ -355,7 +360,7 @@ _Static_assert(sizeof(struct krait_stack_rec) == 32, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
 _Static_assert(KRAIT_CNT_CNT <= KRAIT_COUNTERS_MAX, "abi: counters");
 _Static_assert(sizeof(struct krait_cpu) == 256, "abi: cpu");
-_Static_assert(sizeof(struct krait_layout) == 92, "abi: layout");
+_Static_assert(sizeof(struct krait_layout) == 96, "abi: layout");
 _Static_assert(sizeof(struct krait_proc) == 88, "abi: proc");
 
 #endif /* KRAIT_ABI_H */

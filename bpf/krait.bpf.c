@@ -214,16 +214,32 @@ static __always_inline struct thread_key thread_key_of(struct task_struct *task)
 	return key;
 }
 
-static __always_inline struct thread_memo *thread_memo_of(struct scratch *s,
-							  struct task_struct *task)
+static __always_inline struct thread_memo *memo_of_task(void)
 {
-	struct thread_memo *memo =
-		bpf_task_storage_get(&threads, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0,
+				    BPF_LOCAL_STORAGE_GET_F_CREATE);
+}
 
-	if (memo && memo->seed != s->proc.seed) {
-		__builtin_memset(memo, 0, sizeof(*memo));
-		memo->seed = s->proc.seed;
-	}
+/* Forgets what an earlier life of the tick's process left with the thread. */
+KRAIT_GLOBAL int memo_renew(void)
+{
+	struct thread_memo *memo = memo_of_task();
+	struct scratch *s = scratch_get();
+
+	if (!s || !memo)
+		return 0;
+	__builtin_memset(memo, 0, sizeof(*memo));
+	memo->seed = s->proc.seed;
+	return 0;
+}
+
+/* What is remembered of the tick's thread, in this life of its process. */
+static __always_inline struct thread_memo *memo_get(struct scratch *s)
+{
+	struct thread_memo *memo = memo_of_task();
+
+	if (memo && memo->seed != s->proc.seed)
+		memo_renew();
 	return memo;
 }
 
@@ -237,7 +253,7 @@ KRAIT_GLOBAL int thread_name(void)
 
 	if (!s)
 		return 0;
-	memo = thread_memo_of(s, bpf_get_current_task_btf());
+	memo = memo_get(s);
 	if (!memo)
 		return 0;
 	recent_of(s)->is_named = 1;
@@ -371,7 +387,7 @@ KRAIT_GLOBAL int thread_learn(void)
 
 	if (!s)
 		return KRAIT_LOSS_THREAD_UNREADABLE;
-	memo = thread_memo_of(s, bpf_get_current_task_btf());
+	memo = memo_get(s);
 	if (!memo)
 		return KRAIT_LOSS_THREAD_UNREADABLE;
 	loss = thread_find(s, memo);

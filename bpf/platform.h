@@ -26,6 +26,7 @@ long platform_read_user(void *dst, __u32 n, __u64 addr);
 long platform_send(void *record, __u32 n, bool wake);
 void platform_count(__u32 counter, __u64 n);
 struct scratch *scratch_get(void);
+struct thread_memo *memo_get(struct scratch *s);
 struct krait_stack_rec *stack_get(void);
 struct sent_pair *sent_code_get(__u64 id);
 struct known_set *known_code_get(__u64 key);

@@ -171,6 +171,7 @@ struct thread_memo {
 	__u64 first_interp;    /* in whose list a new state would be, if there was none */
 	__u64 newest_until_ns; /* tstate is of the newest interpreter; not to ask again before */
 	__u64 own_tstate;      /* was seen with the GIL in this thread's hands */
+	__u64 collection;      /* the last one that was seen to be this thread's: collection_num */
 	__u32 search_again_ms;
 	__u32 comm_epoch; /* when comm was last compared */
 	char comm[KRAIT_COMM_BYTES];

@@ -36,6 +36,7 @@
 
 #ifndef KRAIT_HOST
 static __always_inline struct scratch *scratch_get(void);
+static __always_inline struct thread_memo *memo_get(struct scratch *s);
 #endif
 
 static __always_inline __u64 ts_word(const struct scratch *s, __u16 off)
@@ -137,14 +138,10 @@ static __always_inline __u64 interp_id(const struct scratch *s)
 
 /* Whether the thread state in s->ts is the one that holds its interpreter's GIL; where there is
  * none, the one that has stopped all others. */
-KRAIT_GLOBAL int holds_gil(void)
+static __always_inline bool holds_gil(const struct scratch *s)
 {
-	struct scratch *s = scratch_get();
-	__u64 addr, holder = 0;
+	__u64 addr = s->proc.current_addr, holder = 0;
 
-	if (!s)
-		return 0;
-	addr = s->proc.current_addr;
 	if (s->layout.interp_gil_off != KRAIT_NO_OFF) {
 		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_gil_off;
 		if (s->layout.gil_holder_off != KRAIT_NO_OFF) {
@@ -156,12 +153,65 @@ KRAIT_GLOBAL int holds_gil(void)
 	return platform_read_user(&holder, sizeof(holder), addr) == 0 && holder == s->tstate;
 }
 
+/* A number that the interpreter's next collection does not have: 1 more than how many have ended.
+ * 0 if it can't be read. */
+static __always_inline __u64 collection_num(const struct scratch *s)
+{
+	/* Include/internal/pycore_gc.h, struct gc_generation_stats: collections, collected,
+	 * uncollectable */
+	__u64 stats[3][3];
+
+	if (platform_read_user(stats, sizeof(stats),
+			       ts_word(s, s->layout.ts_interp_off) +
+				       s->layout.interp_gc_stats_off) != 0)
+		return 0;
+	return 1 + stats[0][0] + stats[1][0] + stats[2][0];
+}
+
 /*
- * Whether the thread is collecting garbage: it is in C code, its interpreter is collecting, and the
- * thread holds the GIL, which the collector does not give up. (A finalizer that it calls may: then
- * another thread that runs meanwhile passes for the collector.) A free-threaded interpreter stops
- * the other threads while it looks for garbage, and lets them go on while it frees it: that part
- * nothing tells from what they do. (Python/gc_free_threading.c, gc_collect_internal)
+ * Whether the thread is the collector of an interpreter without a GIL. That stops the other threads
+ * while it looks for garbage, and lets them go on while it frees it (Python/gc_free_threading.c,
+ * gc_collect_internal). Then it is the one that was seen to stop them in this same collection, or
+ * the only one there is; if neither is known of any, none is.
+ */
+static __always_inline bool collects_without_gil(struct scratch *s, bool stops_others)
+{
+	__u64 num = collection_num(s);
+	struct thread_memo *memo;
+
+	if (!ts_word(s, s->layout.ts_prev_off) && !ts_word(s, s->layout.ts_next_off))
+		return true;
+	memo = num ? memo_get(s) : NULL;
+	if (!memo)
+		return stops_others;
+	if (stops_others)
+		memo->collection = num;
+	return memo->collection == num;
+}
+
+/* Whether the thread is the one that collects in its interpreter, which is collecting. */
+KRAIT_GLOBAL int is_collector(void)
+{
+	struct scratch *s = scratch_get();
+	__u64 frame = 0;
+	bool holds;
+
+	if (!s)
+		return 0;
+	if (s->layout.interp_gc_frame_off)
+		return platform_read_user(&frame, sizeof(frame),
+					  ts_word(s, s->layout.ts_interp_off) +
+						  s->layout.interp_gc_frame_off) == 0 &&
+		       frame == s->frame;
+	holds = holds_gil(s);
+	return s->layout.interp_gc_stats_off ? collects_without_gil(s, holds) : holds;
+}
+
+/*
+ * Whether the thread is collecting garbage: it is in C code, its interpreter is collecting, and it
+ * is the collector: its innermost frame is the one that began the collection (3.15), or it holds
+ * the GIL, which the collector does not give up. (A finalizer that it calls may, up to 3.14: then
+ * another thread that runs meanwhile passes for the collector.)
  */
 static __always_inline bool thread_collects(struct scratch *s)
 {
@@ -174,7 +224,7 @@ static __always_inline bool thread_collects(struct scratch *s)
 		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_collecting_off;
 	if (!addr || platform_read_user(&collecting, sizeof(collecting), addr) != 0)
 		return false;
-	return collecting && holds_gil();
+	return collecting && is_collector();
 }
 
 /* Puts the search at the head of the interpreter's list, which may be empty. */

@@ -11,26 +11,34 @@ FREQ_HZ = 1999
 Z = 4  # standard errors: passed by chance once in 16,000 tests
 
 
-@pytest.fixture(scope="module")
-def recorded(py, tmp_path_factory):
+def record(py, path, *args):
     """(workload, the stacks of its run)."""
-    path = tmp_path_factory.mktemp("gc") / "x.folded"
-    with targets.Workload(py, "gcs") as workload:
+    with targets.Workload(py, "gcs", *args) as workload:
         args = ("-p", workload.pid, "-F", FREQ_HZ, "-t", "-o", path)
         targets.record_cpu([workload.pid], 1.5, *args)
         workload.stop()
     return workload, folded.read(path)
 
 
-def is_told(py):
-    """Before 3.7 the flag is a static variable."""
-    return py.minor >= (3, 7)
+@pytest.fixture(scope="module")
+def recorded(py, tmp_path_factory):
+    # From 3.15 on a finalizer's time is told from the collector's.
+    args = ["finalizers"] if py.minor >= (3, 15) else []
+    return record(py, tmp_path_factory.mktemp("gc") / "x.folded", *args)
+
+
+def assert_gc_is_told(stacks):
+    """That ticks in collects(), but for a finalizer's, are in the collector. Returns how many."""
+    within = folded.having(stacks, "collects")
+    direct = folded.total(stack for stack in within if stack.frames[-1].name == "collects")
+    assert folded.total(stack for stack in stacks if stack.gc) >= 0.95 * direct > 50
+    return folded.total(within)
 
 
 def test_only_the_collector_is_in_gc(py, recorded):
     _, stacks = recorded
     in_gc = [stack for stack in stacks if stack.gc]
-    assert bool(in_gc) == is_told(py)
+    assert in_gc
     for stack in in_gc:
         assert stack.frames[-1].name == "collects", stack
 
@@ -41,14 +49,16 @@ def test_share_of_gc(py, recorded):
     milliseconds; its share of the thread's ticks is that of its CPU time, within Z standard errors
     of a binomial share.
     """
-    if not is_told(py):
-        pytest.skip("the collector is not told in this CPython")
     workload, stacks = recorded
     mine = [stack for stack in stacks if stack.tid == workload.facts["tid"]]
-    collects = folded.total(folded.having(mine, "collects"))
-    in_gc = folded.total(stack for stack in mine if stack.gc)
-    assert in_gc >= 0.95 * collects > 50
+    collects = assert_gc_is_told(mine)
     spent = workload.truth["spent"]
     share = spent["collects"] / sum(spent.values())
     cnt = collects + folded.total(folded.having(mine, "computes"))
     assert abs(collects / cnt - share) <= Z * math.sqrt(share * (1 - share) / cnt)
+
+
+def test_alone_without_a_gil(nogil_py, tmp_path):
+    """The only thread is the collector, also while it frees what it found, and nobody waits."""
+    _, stacks = record(nogil_py, tmp_path / "x.folded", "alone")
+    assert_gc_is_told(stacks)

@@ -249,6 +249,12 @@ struct scratch *scratch_get(void)
 	return host.scratch;
 }
 
+struct thread_memo *memo_get(struct scratch *s)
+{
+	(void)s;
+	return &host.memo;
+}
+
 struct krait_stack_rec *stack_get(void)
 {
 	return host.stack;

@@ -90,6 +90,9 @@ static const struct py_layout *find_layout(void)
 	SET(interpreter_state, gil_runtime_state_holder,
 	    offsetof(PyInterpreterState, _gil.last_holder));
 	SET(gc, collecting, offsetof(struct _gc_runtime_state, collecting));
+#if PY_VERSION_HEX >= 0x030f0000
+	SET(gc, frame, offsetof(struct _gc_runtime_state, frame));
+#endif
 	SET(interpreter_state, threads_head, offsetof(PyInterpreterState, threads.head));
 	SET(thread_state, size, sizeof(PyThreadState));
 	SET(thread_state, prev, offsetof(PyThreadState, prev));
@@ -163,7 +166,12 @@ static void check_collecting(const struct py_layout *l)
 #else
 	CHECK(walk.interp_collecting_off, KRAIT_NO_OFF);
 #endif
-#ifdef Py_GIL_DISABLED
+#if PY_VERSION_HEX >= 0x030f0000
+	CHECK(walk.interp_gc_frame_off, offsetof(PyInterpreterState, gc.frame));
+	CHECK(walk.interp_gc_stats_off, 0);
+#elif defined(Py_GIL_DISABLED)
+	CHECK(walk.interp_gc_frame_off, 0);
+	CHECK(walk.interp_gc_stats_off, offsetof(PyInterpreterState, gc.generation_stats));
 	CHECK(walk.interp_gil_off, offsetof(PyInterpreterState, stoptheworld.requester));
 	CHECK(walk.gil_holder_off, KRAIT_NO_OFF);
 #elif PY_VERSION_HEX >= 0x030c0000

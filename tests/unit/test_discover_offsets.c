@@ -69,6 +69,8 @@ static void test_good(void **state)
 	assert_int_equal(l.walk.interp_id_off, 7280);
 	assert_int_equal(l.walk.interp_collecting_off, 7600);
 	assert_int_equal(l.walk.interp_gil_off, 16);
+	assert_int_equal(l.walk.interp_gc_frame_off, 0);
+	assert_int_equal(l.walk.interp_gc_stats_off, 0);
 	assert_int_equal(l.walk.gil_holder_off, 8);
 	assert_int_equal(l.walk.ts_frame_off, 72);
 	assert_int_equal(l.walk.ts_cframe_frame_off, KRAIT_NO_OFF);
@@ -145,7 +147,7 @@ static const struct entry py315t[] = {
 	{384, 128},	 {392, 136}, {400, 144},   {408, 152}, {416, 84},  {448, 232},
 	{456, 224},	 {464, 32},  {472, 24},	   {480, 440}, {488, 40},  {688, 56},
 	{696, 32},	 {704, 48},  {712, 80},	   {720, 48},  {728, 32},  {736, 56},
-	{96, 7592},
+	{96, 7592},	 {768, 120},
 };
 #define TABLE(entries) entries, sizeof(entries) / sizeof((entries)[0])
 
@@ -188,8 +190,29 @@ static void test_free_threaded(void **state)
 	assert_int_equal(l.walk.interp_collecting_off, 7600);
 	assert_int_equal(l.walk.interp_gil_off, 10760);
 	assert_int_equal(l.walk.gil_holder_off, KRAIT_NO_OFF);
+	assert_int_equal(l.walk.interp_gc_stats_off, 7528);
 	assert_int_equal(l.walk.fr_tlbc_off, 0);
 	assert_int_equal(parse_table(TABLE(py313t), 16, 2, &l), -95);
+	/* No room for the numbers of collections before the flag. */
+	assert_int_equal(parse_table(TABLE(py313t), 576, 64, &l), -95);
+}
+
+/* From 3.15 on a frame tells the collector, and what told it before is not used. */
+static void test_gc_frame(void **state)
+{
+	struct py_layout l;
+
+	(void)state;
+	assert_int_equal(parse_table(TABLE(py315t), 16, 1, &l), 0);
+	assert_int_equal(l.walk.interp_gc_frame_off, 7520);
+	assert_int_equal(l.walk.interp_gc_stats_off, 0);
+	assert_int_equal(parse_table(TABLE(py315t), 16, 0, &l), 0);
+	assert_int_equal(l.walk.interp_gc_frame_off, 7520);
+	assert_int_equal(parse_table(TABLE(py315t), 768, 124, &l), -95);
+	assert_int_equal(parse_table(TABLE(py315t), 768, UINT64_MAX - 7, &l), -95);
+	assert_int_equal(parse_table(TABLE(py314t), 16, 1, &l), 0);
+	assert_int_equal(l.walk.interp_gc_frame_off, 0);
+	assert_int_equal(l.walk.interp_gc_stats_off, 7528);
 }
 
 static void assert_copies(const struct py_layout *l)
@@ -201,7 +224,6 @@ static void assert_copies(const struct py_layout *l)
 	assert_int_equal(l->walk.fr_read_bytes, 79);
 	assert_int_equal(l->walk.str_ascii_bytes, 56);
 	assert_int_equal(l->walk.str_kind_shift, 8);
-	assert_int_equal(l->walk.gil_holder_off, KRAIT_NO_OFF);
 }
 
 /* From 3.14 on also a copy of the bytecode for each thread, and another state of a str. */
@@ -356,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_version),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_free_threaded),
+		cmocka_unit_test(test_gc_frame),
 		cmocka_unit_test(test_hostile_values),
 		cmocka_unit_test(test_version_strings),
 		cmocka_unit_test(test_bytecode_copies),

@@ -96,9 +96,14 @@ static const struct field tlbc_fields[] = {
  * places of the interpreter's own GIL: it may share the one of another. */
 static const uint16_t gc_pos[MINORS] = {80, 88, 88}, collecting_pos[MINORS] = {576, 656, 760};
 static const uint16_t gil_pos[MINORS] = {120, 128, 128}, holder_pos[MINORS] = {144, 152, 152};
-/* No table has stoptheworld.requester: pycore_interp.h of 3.13.5, pycore_interp_structs.h
- * of 3.14.10 and 3.15.2, free-threaded. It is only compared with the thread's own state. */
-static const uint16_t requester_off[MINORS] = {10760, 10864, 10816};
+/* From 3.15 on gc.frame tells the collector, and nothing else is asked. */
+static const uint16_t gc_frame_pos[MINORS] = {0, 0, 768};
+/* What no table has: free-threaded, stoptheworld.requester, which is only compared with the
+ * thread's own state: pycore_interp.h of 3.13.5, pycore_interp_structs.h of 3.14.10. And
+ * gc.generation_stats, which ends where gc.collecting starts: three struct gc_generation_stats of
+ * three words, pycore_gc.h and pycore_interp_structs.h. */
+static const uint16_t requester_off[MINORS] = {10760, 10864};
+#define GC_STATS_BYTES 72
 #define GIL_STRUCT_MAX 512 /* struct _gil_runtime_state: 208 bytes in 3.15.2 */
 
 #define FINALIZING_POS 32    /* runtime_state.finalizing: all three versions */
@@ -188,22 +193,38 @@ static int64_t place_in_interp(const void *bytes, int col, uint64_t base, uint64
 	return base + off;
 }
 
-/* How to tell that a thread collects garbage. False if it can't be so. */
-static bool take_collecting(const void *bytes, int col, struct krait_layout *walk)
+/* Which thread collects garbage: that of a frame, the holder of the GIL, or the one that stops the
+ * others. False if it can't be so. */
+static bool take_collector(const void *bytes, int col, struct krait_layout *walk)
 {
 	uint64_t gc = word(bytes, gc_pos[col]), gil = word(bytes, gil_pos[col]);
-	int64_t collecting = place_in_interp(bytes, col, gc, word(bytes, collecting_pos[col]), 4);
 	uint64_t holder = word(bytes, holder_pos[col]) - gil;
+	uint64_t stats = word(bytes, collecting_pos[col]) - GC_STATS_BYTES;
+	int64_t place;
 
-	if (collecting < 0 || gil > BIG_STRUCT_MAX || holder > GIL_STRUCT_MAX || holder % 8)
-		return false;
-	walk->interp_collecting_off = collecting;
-	walk->gil_holder_off = holder;
+	if (gc_frame_pos[col]) {
+		place = place_in_interp(bytes, col, gc, word(bytes, gc_frame_pos[col]), 8);
+		walk->interp_gc_frame_off = place;
+		return place > 0;
+	}
 	if (word(bytes, FREE_THREADED_POS)) {
+		place = place_in_interp(bytes, col, gc, stats, 8);
 		walk->interp_gil_off = requester_off[col];
 		walk->gil_holder_off = KRAIT_NO_OFF;
+		walk->interp_gc_stats_off = place;
+		return place > 0;
 	}
-	return true;
+	walk->gil_holder_off = holder;
+	return gil <= BIG_STRUCT_MAX && holder <= GIL_STRUCT_MAX && holder % 8 == 0;
+}
+
+static bool take_collecting(const void *bytes, int col, struct krait_layout *walk)
+{
+	uint64_t gc = word(bytes, gc_pos[col]);
+	int64_t collecting = place_in_interp(bytes, col, gc, word(bytes, collecting_pos[col]), 4);
+
+	walk->interp_collecting_off = collecting;
+	return collecting >= 0 && take_collector(bytes, col, walk);
 }
 
 /*

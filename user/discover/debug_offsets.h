@@ -12,7 +12,7 @@
 #include "user/discover/layout.h"
 
 /* Enough of _PyRuntime to take in every field that is read, in each version. */
-#define DEBUG_OFFSETS_BYTES 768
+#define DEBUG_OFFSETS_BYTES 776
 /* The cookie and the version word: as much as tells which version it is. */
 #define DEBUG_OFFSETS_HEAD_BYTES 16
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
 One thread that collects garbage for a part of its time and measures that part, beside one that
-compresses without the GIL meanwhile.
+compresses without the GIL meanwhile; or "alone", and then almost all that a collection goes through
+is garbage. With "finalizers" some of the garbage calls C code at length before it goes.
 """
 import gc
 import random
+import sys
 import threading
 
 try:
@@ -14,9 +16,10 @@ except ImportError:  # a CPython built without zlib
 
 from harness import finish, native_id, ready, running, thread_seconds
 
+IS_ALONE, HAS_FINALIZERS = "alone" in sys.argv, "finalizers" in sys.argv
 gc.disable()
 STRETCH = range(300000)
-kept = [[number] for number in range(200000)]  # what each collection goes through
+kept = [[number] for number in range(0 if IS_ALONE else 200000)]  # each collection visits them
 dice = random.Random(1)
 BUFFER = bytes(bytearray(dice.randrange(97, 123) for _ in range(1000000)))
 spent = {"collects": 0.0, "computes": 0.0}
@@ -25,6 +28,19 @@ stop = False
 
 def collects():
     gc.collect()
+
+
+class Final(object):
+    def __del__(self):
+        sum(STRETCH)
+
+
+def litters():
+    for _ in range(20000):
+        item = []
+        item.append(item)
+    if HAS_FINALIZERS:
+        item.append(Final())
 
 
 def computes():
@@ -43,11 +59,14 @@ def timed(work):
 
 
 thread = threading.Thread(target=squeezes)
-thread.start()
+if not IS_ALONE:
+    thread.start()
 ready(tid=native_id())
 while running():
+    litters()
     timed(collects)
     timed(computes)
 stop = True
-thread.join()
+if not IS_ALONE:
+    thread.join()
 finish(spent=spent)
