@@ -164,11 +164,11 @@ KRAIT_GLOBAL int code_add_str(__u32 which, __u64 addr, __u32 at)
 {
 	__u32 max = which == CODE_STR_FILE ? KRAIT_FILE_BYTES : KRAIT_NAME_BYTES;
 	struct scratch *s = scratch_get();
-	__u32 state = 0, width, n;
-	__u64 length = 0;
+	__u32 state = 0, width;
+	__u64 length = 0, to = at, n;
 	struct krait_str *str;
 
-	if (!s || at > 2 * KRAIT_NAME_BYTES)
+	if (!s)
 		return 0;
 	str = which == CODE_STR_NAME   ? &s->build.rec.name
 	      : which == CODE_STR_FILE ? &s->build.rec.file
@@ -188,12 +188,11 @@ KRAIT_GLOBAL int code_add_str(__u32 which, __u64 addr, __u32 at)
 		return 0;
 	str->is_ascii = state >> 4 & 1;
 	str->is_cut = length > max / width;
-	n = str->is_cut ? max : (__u32)length * width;
-	keep_bounds(n);
-	if (n > KRAIT_FILE_BYTES)
-		return 0;
+	n = str->is_cut ? max : length * width;
+	keep_max(n, KRAIT_FILE_BYTES);
+	keep_max(to, 2 * KRAIT_NAME_BYTES);
 	addr += str->is_ascii ? s->layout.str_ascii_bytes : s->layout.str_compact_bytes;
-	if (platform_read_user(s->build.text + at, n, addr) != 0)
+	if (platform_read_user(s->build.text + to, n, addr) != 0)
 		return 0;
 	str->width = width;
 	str->bytes = n;
@@ -202,7 +201,7 @@ KRAIT_GLOBAL int code_add_str(__u32 which, __u64 addr, __u32 at)
 
 /* Adds a chunk of the line table, behind `at` bytes of text. Its length, 0 too where it can't be
  * read. */
-static __always_inline __u32 code_add_lines(struct scratch *s, __u32 at, __u64 lines_bytes,
+static __always_inline __u32 code_add_lines(struct scratch *s, __u64 at, __u64 lines_bytes,
 					    __u32 off)
 {
 	__u64 table = code_word(s, s->layout.co_lines_off) + s->layout.bytes_data_off;
@@ -210,11 +209,7 @@ static __always_inline __u32 code_add_lines(struct scratch *s, __u32 at, __u64 l
 
 	if (lines_bytes <= off)
 		return 0;
-	if (n > KRAIT_LINES_CHUNK_BYTES)
-		n = KRAIT_LINES_CHUNK_BYTES;
-	keep_bounds(n);
-	if (n > KRAIT_LINES_CHUNK_BYTES)
-		return 0;
+	keep_max(n, KRAIT_LINES_CHUNK_BYTES);
 	if (platform_read_user(s->build.text + at, n, table + off) != 0)
 		return 0;
 	s->build.rec.lines_off = off;
@@ -225,13 +220,9 @@ static __always_inline __u32 code_add_lines(struct scratch *s, __u32 at, __u64 l
 /* Sends s->build with text_bytes of text. */
 static __always_inline bool code_send(struct scratch *s, __u32 text_bytes)
 {
-	__u32 n = (sizeof(struct krait_code_rec) + text_bytes + 7) & ~7U;
+	__u64 n = (sizeof(struct krait_code_rec) + text_bytes + 7) & ~7ULL;
 
-	if (n > sizeof(s->build))
-		return false;
-	keep_bounds(n);
-	if (n > sizeof(s->build))
-		return false;
+	keep_max(n, sizeof(s->build));
 	s->build.rec.h.kind = KRAIT_CODE;
 	s->build.rec.h.flags = 0;
 	s->build.rec.h.bytes = n;
@@ -264,14 +255,13 @@ static __always_inline __u32 code_send_head(struct scratch *s)
 {
 	struct krait_code_rec *rec = &s->build.rec;
 	__u64 qualname = code_qualname(s);
-	__u32 at = 0;
+	__u64 at = 0;
 
 	at += code_add_str(CODE_STR_NAME, code_word(s, s->layout.co_name_off), at);
 	at += code_add_str(CODE_STR_QUALNAME, qualname, at);
 	at += code_add_str(CODE_STR_FILE, code_word(s, s->layout.co_file_off), at);
-	/* For the verifier, which takes a global function's word for nothing. */
-	if (at > 2 * KRAIT_NAME_BYTES + KRAIT_FILE_BYTES)
-		return KRAIT_FAULT_CODE_UNREADABLE;
+	/* The verifier takes a global function's word for nothing. */
+	keep_max(at, 2 * KRAIT_NAME_BYTES + KRAIT_FILE_BYTES);
 	if (!rec->name.width || !rec->file.width || (qualname && !rec->qualname.width))
 		return KRAIT_FAULT_CODE_UNREADABLE;
 	rec->lines_off = rec->lines_bytes = 0;

@@ -18,6 +18,7 @@
 #define __always_inline inline __attribute__((always_inline))
 /* Keeps a value's bounds in sight of the verifier; nothing to do for a host. */
 #define keep_bounds(var) ((void)0)
+#define keep_max(var, max) ((void)((var) = (var) > (max) ? (max) : (var)))
 
 /* Copies n bytes of the target at addr; 0, or negative if they are not all readable. The test
  * provides it. */
@@ -44,6 +45,9 @@ struct known_set *known_code_get(__u64 key);
 /* A constant of the load: in .rodata, so the verifier knows its value. */
 #define KRAIT_CONFIG const volatile
 #define keep_bounds(var) asm volatile("" : "+r"(var))
+/* Bounds a __u64 from above, so that a verifier sees it whatever the compiler does: of a variable
+ * in memory that of 6.1 knows no more than before, if the comparison was made in a register. */
+#define keep_max(var, max) asm volatile("if %0 <= %1 goto +1\n%0 = %1" : "+r"(var) : "i"(max))
 
 #define platform_read_user(dst, n, addr) bpf_probe_read_user(dst, n, (const void *)(addr))
 #endif

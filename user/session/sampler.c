@@ -16,6 +16,7 @@
 
 #include "krait.skel.h"
 #include "user/base/log.h"
+#include "user/base/strbuf.h"
 #include "user/drain/records.h"
 #include "user/drain/samples.h"
 #include "user/session/features.h"
@@ -43,15 +44,19 @@ struct sampler {
 	void *fn_arg;
 };
 
+/* A message may have many lines: what the kernel says of a program that it refuses is one. */
 static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
 {
-	char line[512];
+	struct strbuf text = {0};
+	char *rest, *line;
 
 	if (level == LIBBPF_DEBUG || log_get_level() < LOG_VERBOSE)
 		return 0;
-	vsnprintf(line, sizeof(line), fmt, args);
-	line[strcspn(line, "\n")] = '\0';
-	log_verbose("libbpf: %s", line);
+	strbuf_vaddf(&text, fmt, args);
+	if (!text.failed)
+		for (rest = text.buf; (line = strsep(&rest, "\n")) && (*line || rest);)
+			log_verbose("%s", line);
+	strbuf_release(&text);
 	return 0;
 }
 
