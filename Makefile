@@ -98,7 +98,7 @@ endif
 
 .PHONY: all clean install uninstall help lint deps deps-test profile bench pictures
 .PHONY: test test-unit test-host test-oracle test-golden test-layouts test-e2e tests-build
-.PHONY: test-accuracy test-accuracy-short layouts
+.PHONY: test-accuracy test-accuracy-short test-kernels layouts
 
 all: $(if $(MAIN_OBJ),$(KRAIT)) $(LIB)
 
@@ -197,6 +197,11 @@ test:
 	@$(PYTHON) tests/pythons.py --install
 	@MAKE='$(MAKE)' $(SUITE) all
 
+# On other kernels than this one: Debian's, in QEMU. Two minutes, and 95 MB of packages once.
+test-kernels: all
+	@build/packages.sh install kernels
+	@$(SUITE) table kernels tests/kernels/run.py
+
 bench: all
 	$(Q)PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/bench/run.py
 
@@ -239,6 +244,7 @@ help:
 	@echo 'make test       every test (root for all of them; installs what they lack)'
 	@echo 'make test-unit  one suite: test-unit test-host test-oracle test-golden test-layouts test-e2e'
 	@echo 'make test-accuracy  how right krait is: a table of errors, a row per CPython'
+	@echo "make test-kernels   Debian's kernels from 5.10 to the newest, in QEMU"
 	@echo 'make lint       formatting, function lengths, include directions'
 	@echo 'make layouts    the tables of offsets against the headers of the CPythons at hand'
 	@echo 'make bench      what a sample costs'

@@ -6,6 +6,7 @@
 #   build/packages.sh missing          one line about what the build lacks; nothing if all is there
 #   build/packages.sh install build    install that with the system's package manager
 #   build/packages.sh install test     and what the tests lack
+#   build/packages.sh install kernels  what `make test-kernels` takes
 #
 # Whether something is there is asked of the thing itself (a command, a header, a Python module), not
 # of the package manager: a tool that was built from source counts, and when nothing is missing
@@ -20,7 +21,7 @@ BPFTOOL=${BPFTOOL:-bpftool}
 PATH=$PATH:/usr/sbin:/sbin
 
 # For what (wish: the build does without, and is better with; more: so do the tests, and not every
-# release of a distribution has it), what is looked for, and the package that has it: apt, dnf,
+# release of a distribution has it; kernels: make test-kernels), what is looked for, and the package that has it: apt, dnf,
 # pacman, apk ("-": none).
 table() {
 	cat <<'EOF'
@@ -50,6 +51,7 @@ more   command:python3-dbg                 python3-dbg           -              
 more   command:musl-gcc                    musl-tools            -                      -           -
 more   command:uwsgi                       uwsgi-core            -                      -           -
 more   file:/usr/lib/uwsgi/plugins/python3_plugin.so  uwsgi-plugin-python3  -  -  -
+kernels command:qemu-system-x86_64         qemu-system-x86       qemu-system-x86        qemu-system-x86  qemu-system-x86_64
 EOF
 }
 
@@ -105,8 +107,8 @@ missing() {
 	fi
 	table | while read -r for what names; do
 		case "$1 $for" in
-		test\ more) continue ;;
-		"need build" | "build build" | "build wish" | "more more" | test\ *) ;;
+		test\ more | test\ kernels) continue ;;
+		"need build" | "build build" | "build wish" | "more more" | "kernels kernels" | test\ *) ;;
 		*) continue ;;
 		esac
 		has "$what" || echo "$for $what $names" | awk -v c=$column '{ print $c }'
@@ -209,14 +211,14 @@ case "${1:-} ${2:-}" in
 		too_old
 	fi
 	;;
-"install build")
-	install_missing build
+"install build" | "install kernels")
+	install_missing "$2"
 	;;
 "install test")
 	install_missing test && install_more
 	;;
 *)
-	echo "usage: build/packages.sh missing | install build | install test" >&2
+	echo "usage: build/packages.sh missing | install build | install test | install kernels" >&2
 	exit 2
 	;;
 esac

@@ -5,17 +5,17 @@ statically: what krait relies on in a libc (pthread_self() is the thread pointer
 too. Neither has a Debian package, so the source package of Debian's python3.11 is built with
 musl-gcc, with the modules that need no other library: about two minutes on one core, once.
 
-    reason = install("/where/it/goes", "http://mirror/debian", dict(os.environ))
+    reason = install("/where/it/goes")
 """
 
 import glob
 import os
 import shutil
-import subprocess
 import tempfile
 
+import debian
+
 SUITE, SOURCE = "bookworm", "python3.11"
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 # Under bin/, and what tests/pythons.py calls its source.
 PROGRAMS = {"python3.11": "musl", "python3.11-static": "musl-static"}
 TIMEOUT_S = 600
@@ -30,54 +30,9 @@ LIB_WITHOUT = ["test", "idlelib", "lib2to3", "tkinter", "turtledemo", "ensurepip
 NOT_IN_ENV = ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CC", "CFLAGS", "CPPFLAGS", "LDFLAGS"]
 
 
-class Failed(Exception):
-    pass
-
-
 def why_not():
     """None, or why there can't be one here."""
-    for tool in ("musl-gcc", "apt-get", "make", "tar"):
-        if not shutil.which(tool):
-            return "no %s (make deps-test asks for it)" % tool
-    if not os.path.exists(KEYRING):
-        return "no %s" % KEYRING
-    return None
-
-
-def run(command, env, cwd):
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=env,
-            cwd=cwd,
-            timeout=TIMEOUT_S,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise Failed("%s: %s" % (command[0], error)) from error
-    if done.returncode:
-        lines = done.stdout.strip().splitlines() or ["no output"]
-        raise Failed("%s failed: %s" % (os.path.basename(command[0]), lines[-1]))
-
-
-def fetch(scratch, mirror, env):
-    """The unpacked source. apt checks the signatures; it gets lists of its own, since a host seldom
-    has those of sources."""
-    for name in ("lists/partial", "cache/archives/partial"):
-        os.makedirs(os.path.join(scratch, name))
-    with open(os.path.join(scratch, "sources.list"), "w", encoding="utf-8") as stream:
-        stream.write("deb-src [signed-by=%s] %s %s main\n" % (KEYRING, mirror, SUITE))
-    apt = ["apt-get", "-q", "-o", "APT::Sandbox::User=root"]
-    apt += ["-o", "Dir::Etc::SourceList=%s/sources.list" % scratch]
-    apt += ["-o", "Dir::Etc::SourceParts=/dev/null"]
-    apt += ["-o", "Dir::State::Lists=%s/lists" % scratch, "-o", "Dir::Cache=%s/cache" % scratch]
-    run(apt + ["update"], env, scratch)
-    run(apt + ["--download-only", "source", SOURCE], env, scratch)
-    run(["tar", "xf"] + glob.glob(scratch + "/*.orig.tar.*"), env, scratch)
-    return glob.glob(scratch + "/Python-*")[0]
+    return debian.why_not("musl-gcc", "make")
 
 
 def choose_modules(build):
@@ -95,11 +50,11 @@ def compile_both(source, build, env):
     # libraries, but all of them are glibc's.
     configure = [source + "/configure", "--build=x86_64-pc-linux-gnu", "CC=musl-gcc"]
     configure += ["PKG_CONFIG=false", "OPT=-O1 -DNDEBUG"]
-    run(configure + ["--without-ensurepip", "--disable-test-modules"], env, build)
+    debian.step(configure + ["--without-ensurepip", "--disable-test-modules"], build, env, TIMEOUT_S)
     choose_modules(build)
-    run(make + ["python", "pybuilddir.txt"], env, build)
+    debian.step(make + ["python", "pybuilddir.txt"], build, env, TIMEOUT_S)
     os.rename(build + "/python", build + "/python3.11")
-    run(make + ["LINKFORSHARED=", "LDFLAGS=-static", "python"], env, build)
+    debian.step(make + ["LINKFORSHARED=", "LDFLAGS=-static", "python"], build, env, TIMEOUT_S)
     os.rename(build + "/python", build + "/python3.11-static")
 
 
@@ -115,7 +70,7 @@ def arrange(source, build, goal):
         shutil.copy(os.path.join(build, name), goal + "/bin")
 
 
-def install(folder, mirror, env):
+def install(folder):
     """Builds them unless they are there. None, or the reason why they are not. What was not finished
     never has the final name."""
     if os.path.isdir(folder):
@@ -124,13 +79,13 @@ def install(folder, mirror, env):
     if reason:
         return reason
     print("pythons: building a CPython against musl in %s (two minutes)" % folder, flush=True)
-    env = {name: value for name, value in env.items() if name not in NOT_IN_ENV}
+    env = {name: value for name, value in os.environ.items() if name not in NOT_IN_ENV}
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="musl.", dir=os.path.dirname(folder)) as scratch:
         try:
-            source = fetch(scratch, mirror, env)
+            source = debian.Suite(scratch, SUITE, "deb-src").source(SOURCE, "Python-3.11.*")
             compile_both(source, scratch + "/build", env)
-        except Failed as error:
+        except (debian.StepFailed, OSError, shutil.ReadError) as error:
             return str(error)
         goal = scratch + "/goal"
         os.mkdir(goal)

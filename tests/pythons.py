@@ -33,6 +33,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
+import debian  # noqa: E402
 import muslpython  # noqa: E402
 import nogil  # noqa: E402
 
@@ -43,7 +44,6 @@ SID_DEBUG_PACKAGES = ["python3.14-dbg"]
 OTHER_BUILDS = ["dbg", "sid-dbg", "nogil", "musl", "musl-static"]
 # From here on each thread of a free-threaded build runs bytecode of its own.
 COPIES = (3, 14)
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 INSTALL_TIMEOUT_S = 900
 
 # sys.abiflags has a "t" in a free-threaded build: PEP 703.
@@ -231,33 +231,6 @@ def missing_builds(found):
     return reasons
 
 
-def mirror():
-    """The Debian mirror that this host's apt uses, so that a host behind a local mirror works."""
-    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
-    try:
-        uris = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.split()
-    except (OSError, subprocess.SubprocessError):
-        uris = []
-    for uri in uris:
-        if re.match(r"https?://\S+/debian/?$", uri):
-            return uri.rstrip("/")
-    return DEFAULT_MIRROR
-
-
-def apt_proxy_env():
-    """The environment, with the proxy that apt is told to use, if there is none in it yet."""
-    env = dict(os.environ)
-    try:
-        command = ["apt-config", "shell", "PROXY", "Acquire::http::Proxy"]
-        text = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
-    except (OSError, subprocess.SubprocessError):
-        text = ""
-    proxy = re.match(r"PROXY='([^']+)'", text)
-    if proxy:
-        env.setdefault("http_proxy", proxy.group(1))
-    return env
-
-
 def remove_tree(folder):
     """A broken-off debootstrap may leave its own mounts; nothing behind a mount may be deleted."""
     for name in ("proc", "sys", "dev/pts", "dev"):
@@ -300,7 +273,7 @@ def top_up():
     if not names or os.geteuid() != 0:
         return None
     print("pythons: adding %s to %s" % (", ".join(names), sid_dir()), flush=True)
-    env = dict(apt_proxy_env(), DEBIAN_FRONTEND="noninteractive")
+    env = dict(debian.proxy_env(), DEBIAN_FRONTEND="noninteractive")
     # A mirror that stands still is good enough here; the signature is checked all the same.
     apt = ["chroot", sid_dir(), "apt-get", "-q", "-y", "-o", "Acquire::Check-Valid-Until=false"]
     return run_step(apt + ["update"], env, "apt-get update") or run_step(
@@ -320,10 +293,10 @@ def install_tree():
     folder = tempfile.mkdtemp(prefix="debian-sid.", dir=cache_dir())
     os.chmod(folder, 0o755)
     command = ["debootstrap", "--variant=minbase", "--include=" + ",".join(SID_PACKAGES)]
-    command += ["sid", folder, mirror()]
+    command += ["sid", folder, debian.mirror()]
     print("pythons: making a Debian tree in %s (a minute or two)" % sid_dir(), flush=True)
     try:
-        reason = run_step(command, apt_proxy_env(), "debootstrap")
+        reason = run_step(command, debian.proxy_env(), "debootstrap")
         if reason:
             return reason
         os.rename(folder, sid_dir())
@@ -335,8 +308,8 @@ def install_tree():
 
 INSTALLS = {
     "Debian root tree": install_tree,
-    "free-threaded CPython": lambda: nogil.install(cache_dir(), mirror(), apt_proxy_env()),
-    "CPython against musl": lambda: muslpython.install(musl_dir(), mirror(), apt_proxy_env()),
+    "free-threaded CPython": lambda: nogil.install(cache_dir()),
+    "CPython against musl": lambda: muslpython.install(musl_dir()),
 }
 
 

@@ -7,10 +7,9 @@ and three of packages, once; it needs no root.
 import glob
 import os
 import re
-import shutil
 import tempfile
 
-import nogil
+import debian
 import pythons
 
 SUITE = "trixie"
@@ -33,47 +32,19 @@ def argv():
     return loader(folder()) + [folder() + "/usr/bin/austin"]
 
 
-def why_not():
-    for tool in ("apt-get", "dpkg"):
-        if not shutil.which(tool):
-            return "no " + tool
-    if not os.path.isfile(nogil.KEYRING):
-        return "no Debian archive keyring (make deps-test installs it)"
-    return None
-
-
-def fetch(scratch, env):
-    """The unpacked packages. apt gets lists of its own, so the host's stay as they are."""
-    with open(scratch + "/sources.list", "w", encoding="ascii") as stream:
-        line = "deb [signed-by=%s] %s %s main\n"
-        stream.write(line % (nogil.KEYRING, pythons.mirror(), SUITE))
-    for name in ("state/lists/partial", "cache/archives/partial", "tree"):
-        os.makedirs(os.path.join(scratch, name))
-    apt = ["apt-get", "-q", "-o", "Dir::State=%s/state" % scratch]
-    apt += ["-o", "Dir::State::status=/dev/null", "-o", "Dir::Cache=%s/cache" % scratch]
-    apt += ["-o", "Dir::Etc::SourceList=%s/sources.list" % scratch]
-    apt += ["-o", "Dir::Etc::SourceParts=-", "-o", "APT::Sandbox::User=root"]
-    update = ["-o", "APT::Update::Error-Mode=any", "update"]
-    for command in (update, ["download"] + PACKAGES):
-        nogil.step(apt + command, scratch, env, nogil.APT_TIMEOUT_S)
-    for package in glob.glob(scratch + "/*.deb"):
-        nogil.step(["dpkg", "-x", package, "tree"], scratch, env, nogil.APT_TIMEOUT_S)
-    return scratch + "/tree"
-
-
 def install():
     """Fetches it unless it is there. None, or the reason why there is none. What was not finished
     never has the final name."""
     if os.path.isdir(folder()):
         return None
-    reason = why_not()
+    reason = debian.why_not()
     if reason:
         return reason
     os.makedirs(pythons.cache_dir(), exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="austin.", dir=pythons.cache_dir()) as scratch:
         try:
-            os.rename(fetch(scratch, pythons.apt_proxy_env()), folder())
-        except (nogil.StepFailed, OSError) as error:
+            os.rename(debian.Suite(scratch, SUITE).unpack(*PACKAGES), folder())
+        except (debian.StepFailed, OSError) as error:
             return str(error)
     return None
 
