@@ -2,6 +2,8 @@
 """krait ps and krait doctor: what a person sees first."""
 import contextlib
 import json
+import re
+import subprocess
 
 import pytest
 
@@ -78,6 +80,17 @@ def test_ps_has_nothing_but_pythons(seen):
     assert all(line.startswith("krait: ") for line in run.err.splitlines())
     assert "kthreadd" not in run.out.decode() and "systemd" not in run.out.decode()
     assert len(run.out.decode().splitlines()) > len(waiting)
+
+
+def test_kernel_that_is_too_old():
+    """Before anything is loaded. uname26 makes the kernel say that it is 2.6: setarch(8)."""
+    for args in (["doctor"], ["record", "-a", "-d", "1", "-o", "/dev/null", "-f", "folded"]):
+        command = ["setarch", "--uname-2.6", kraitrun.KRAIT] + args
+        run = subprocess.run(command, env=kraitrun.ENV, capture_output=True, text=True, check=False)
+        assert run.returncode == 4, run
+        said = run.stdout + run.stderr
+        assert re.search(r"Linux 2\.6\.\S+: krait needs 5\.15 or later$", said, re.MULTILINE), said
+    assert said.count("\n") == 1, said
 
 
 def test_doctor():

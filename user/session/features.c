@@ -32,24 +32,28 @@ static void found(struct finding *f, enum feature_state state, const char *text)
 	snprintf(f->text, sizeof(f->text), "%s", text);
 }
 
+const char *features_kernel_trouble(const char *release)
+{
+	unsigned int major = 0, minor = 0;
+
+	sscanf(release, "%u.%u", &major, &minor);
+	if (major < 5 || (major == 5 && minor < 15))
+		return ": krait needs 5.15 or later";
+	if ((major == 5 && minor == 19) || (major == 6 && minor == 0))
+		return " can lock up under sampling BPF programs: use 6.1 or later";
+	return NULL;
+}
+
 static void check_kernel(struct finding *f)
 {
 	struct utsname un = {};
-	unsigned int major = 0, minor = 0;
+	const char *trouble;
 
 	uname(&un);
-	sscanf(un.release, "%u.%u", &major, &minor);
-	snprintf(f->text, sizeof(f->text), "Linux %s", un.release);
-	if (major < 5 || (major == 5 && minor < 15)) {
+	trouble = features_kernel_trouble(un.release);
+	if (trouble)
 		f->state = FEATURE_MISSING;
-		snprintf(f->text, sizeof(f->text), "Linux %.64s: krait needs 5.15 or later",
-			 un.release);
-	} else if ((major == 5 && minor == 19) || (major == 6 && minor == 0)) {
-		f->state = FEATURE_MISSING;
-		snprintf(f->text, sizeof(f->text),
-			 "Linux %.64s can lock up under sampling BPF programs: use 6.1 or later",
-			 un.release);
-	}
+	snprintf(f->text, sizeof(f->text), "Linux %.64s%s", un.release, trouble ? trouble : "");
 }
 
 static void check_bpf(struct finding *f)
@@ -195,6 +199,14 @@ bool features_print(FILE *out)
 		can_run = can_run && f.state != FEATURE_MISSING;
 	}
 	return can_run;
+}
+
+bool features_kernel_is_bad(void)
+{
+	struct utsname un = {};
+
+	uname(&un);
+	return features_kernel_trouble(un.release) != NULL;
 }
 
 void features_explain(int err)

@@ -15,6 +15,14 @@ enum feature_state {
 	FEATURE_MISSING, /* krait can't run */
 };
 
+/* Why krait may not run on a Linux of that release (uname -r), to be put behind it; NULL if it may.
+ */
+const char *features_kernel_trouble(const char *release);
+
+/* Whether this host's is one of those: to be asked before anything is loaded, for some of them
+ * lock up. */
+bool features_kernel_is_bad(void);
+
 /* Prints a line per check: state, what, and the fix where there is one. False if something needed
  * is missing. */
 bool features_print(FILE *out);

@@ -197,7 +197,10 @@ struct sampler *sampler_new(const struct sampler_opts *opts)
 	s->freq_hz = opts->freq_hz;
 	s->cpu_cnt = libbpf_num_possible_cpus();
 	s->links = calloc(s->cpu_cnt > 0 ? s->cpu_cnt : 1, sizeof(*s->links));
-	err = s->links && s->cpu_cnt > 0 ? load(s, opts) : -ENOMEM;
+	if (features_kernel_is_bad())
+		err = -EOPNOTSUPP;
+	else
+		err = s->links && s->cpu_cnt > 0 ? load(s, opts) : -ENOMEM;
 	if (!err)
 		return s;
 	features_explain(err);
