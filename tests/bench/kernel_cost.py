@@ -38,6 +38,7 @@ YOUNG_S = 1.0
 OLD_S = 3.2  # after the first samples: by then krait trusts what has not changed
 SAMPLE_BAR_NS, SAMPLE_GOAL_NS = 2000, 1500
 FRAME_BAR_NS, FRAME_GOAL_NS = 20, 12
+REJECT_BAR_NS = 100
 LIMIT_OF = (3, 11), 30  # the CPython and the depth that limit.bpf.c knows
 LEAST = "the least for such a stack: its memory copied"
 DEFAULT_HZ, WARM_HZ = 99, 9999  # what krait runs at unless told; so fast that caches stay warm
@@ -318,6 +319,13 @@ def reject_ns_of(args, seconds):
         return mean_ns(readings)
 
 
+def asked_ns(seconds):
+    """The mean cost of a tick of which is asked whose it is, and nothing else: of no process's."""
+    with Probe("limit", FREQ_HZ, 0, 0, LIMIT) as limit, Watch(limit) as watch:
+        watch.wait(lambda r: r.runs > 20, "ticks of the limit program")
+        return mean_ns(watch.readings(seconds))
+
+
 def wanted_not_ns(bench, seconds):
     """A process that is in no map: krait wants another one, which sleeps."""
     with Target(bench.py, "work", 0, 1000) as idle:
@@ -335,15 +343,20 @@ def rejects(bench, report):
     rows = (("not among the pids asked for", wanted_not_ns), ("looked at and ignored", ignored_ns))
     with stats():
         for label, measure in rows:
-            got, empty = [], []
+            got, empty, asked = [], [], []
             for _ in range(pairs):
                 got.append(measure(bench, 1 if bench.quick else 2))
                 with Probe("spin") as spin:
                     os.sched_setaffinity(spin.pid, {CPU})
                     empty.append(empty_ns(1))
-            beyond = median(got) - median(empty)
+                    asked.append(asked_ns(1))
+            beyond = [ns - least for ns, least in zip(got, empty)]
+            least = median(ns - least for ns, least in zip(asked, empty))
             report.row(
                 label,
-                number(median(got)) + " ns",
-                note="%s beyond empty; %s" % (number(beyond), spread(got, "pairs")),
+                number(median(beyond)) + " ns",
+                bar=REJECT_BAR_NS,
+                value=median(beyond),
+                note="beyond empty; %s of it to ask whose tick it is; %s"
+                % (number(least), spread(beyond, "pairs")),
             )
