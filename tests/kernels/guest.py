@@ -7,6 +7,7 @@ run.py puts it into an initial RAM disk, with the interpreter that runs it.
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import termios
@@ -14,6 +15,7 @@ import threading
 
 MOUNTS = [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/tmp")]
 RUN_S = 120
+OUTPUT = "/tmp/run.folded"
 SPIN = """
 def leaf(n):
     return sum(i * i for i in range(n))
@@ -34,6 +36,14 @@ def parent():
     for n in range(3):
         os.wait()
 parent()
+"""
+PINNED = """
+import os, time
+os.sched_setaffinity(0, {1})
+def leaf(n):
+    return sum(i * i for i in range(n))
+while time.process_time() < 1:
+    leaf(3000)
 """
 
 
@@ -56,13 +66,48 @@ def krait(*args):
     return {"exit": run.returncode, "out": run.stdout, "err": run.stderr}
 
 
-def record(*args):
-    result = krait("record", "-o", "/tmp/run.folded", *args)
-    if os.path.exists("/tmp/run.folded"):
-        with open("/tmp/run.folded", encoding="utf-8") as stream:
+def set_online(cpu, is_online):
+    # Documentation/core-api/cpu_hotplug.rst
+    path = "/sys/devices/system/cpu/cpu%d/online" % cpu
+    with open(path, "w", encoding="ascii") as stream:
+        stream.write("%d" % is_online)
+
+
+def take_profile(result):
+    if os.path.exists(OUTPUT):
+        with open(OUTPUT, encoding="utf-8") as stream:
             result["folded"] = stream.read()
-        os.unlink("/tmp/run.folded")
+        os.unlink(OUTPUT)
     return result
+
+
+def record(*args):
+    return take_profile(krait("record", "-o", OUTPUT, *args))
+
+
+def hear(process, words):
+    """What krait says until it says that."""
+    said = []
+    while not said or (words not in said[-1] and said[-1]):
+        said.append(process.stderr.readline())
+    return "".join(said)
+
+
+def record_hotplug(pinned):
+    """A run in which a CPU goes and comes back, and then a process runs on nothing but that one."""
+    command = ["/krait", "record", "-a", "-F", "99", "--verbose", "-o", OUTPUT]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        said = hear(process, "CPUs at")
+        set_online(1, False)
+        said += hear(process, "CPU 1 went offline")
+        set_online(1, True)
+        said += hear(process, "CPU 1 is back")
+        with subprocess.Popen([sys.executable, pinned]) as worker:
+            worker.wait()
+        process.send_signal(signal.SIGINT)
+        said += process.stderr.read()
+        process.wait()
+    return take_profile({"exit": process.returncode, "err": said, "worker": worker.pid})
 
 
 def try_krait():
@@ -76,6 +121,7 @@ def try_krait():
         process.kill()
         process.wait()
     result["command"] = record("-F", "499", "--", sys.executable, children)
+    result["hotplug"] = record_hotplug(script("pinned.py", PINNED))
     return result
 
 

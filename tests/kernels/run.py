@@ -198,6 +198,9 @@ def assert_profiled(result):
     stacks = assert_balanced(result["command"])
     children = {stack.pid for stack in stacks if names(stack) == ("<module>", "parent", "child")}
     assert len(children) == 3, result["command"]
+    stacks = assert_balanced(result["hotplug"])
+    # A second at 99 Hz, less the ticks in which krait gets to know the process.
+    assert folded.total(folded.of_pid(stacks, result["hotplug"]["worker"])) > 50, result["hotplug"]
 
 
 def check(suite, py):

@@ -30,10 +30,16 @@
 #define RING_SLOW_BYTES_PER_CPU (1U << 19)
 #define RING_BYTES_MAX (64U << 20)
 
+struct cpu_timer {
+	struct bpf_link *link; /* NULL: the CPU is offline */
+	int event_fd;	       /* the link's */
+	uint64_t run_ns;       /* how long the event had run when it was last asked */
+};
+
 struct sampler {
 	struct krait_bpf *skel;
 	struct ring_buffer *ring;
-	struct bpf_link **links; /* cpu_cnt of them; NULL for a CPU that is offline */
+	struct cpu_timer *timers; /* cpu_cnt of them */
 	struct samples samples;
 	uint32_t freq_hz;
 	int cpu_cnt;
@@ -196,11 +202,11 @@ struct sampler *sampler_new(const struct sampler_opts *opts)
 	s->stats_fd = opts->measure ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
 	s->freq_hz = opts->freq_hz;
 	s->cpu_cnt = libbpf_num_possible_cpus();
-	s->links = calloc(s->cpu_cnt > 0 ? s->cpu_cnt : 1, sizeof(*s->links));
+	s->timers = calloc(s->cpu_cnt > 0 ? s->cpu_cnt : 1, sizeof(*s->timers));
 	if (features_kernel_is_bad())
 		err = -EOPNOTSUPP;
 	else
-		err = s->links && s->cpu_cnt > 0 ? load(s, opts) : -ENOMEM;
+		err = s->timers && s->cpu_cnt > 0 ? load(s, opts) : -ENOMEM;
 	if (!err)
 		return s;
 	features_explain(err);
@@ -214,14 +220,14 @@ void sampler_free(struct sampler *s)
 {
 	if (!s)
 		return;
-	if (s->links)
+	if (s->timers)
 		sampler_stop(s);
 	if (s->stats_fd >= 0)
 		close(s->stats_fd);
 	unmap_samples(s);
 	ring_buffer__free(s->ring);
 	krait_bpf__destroy(s->skel);
-	free(s->links);
+	free(s->timers);
 	free(s);
 }
 
@@ -236,14 +242,34 @@ static int start_cpu(struct sampler *s, int cpu)
 		.exclude_idle = 1,
 	};
 	int fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	struct cpu_timer *t = &s->timers[cpu];
 
 	if (fd < 0)
 		return -errno;
-	s->links[cpu] = bpf_program__attach_perf_event(s->skel->progs.krait_tick, fd);
-	if (s->links[cpu])
+	t->link = bpf_program__attach_perf_event(s->skel->progs.krait_tick, fd);
+	t->event_fd = fd;
+	t->run_ns = 0;
+	if (t->link)
 		return 0;
 	close(fd);
 	return -errno;
+}
+
+static void stop_cpu(struct sampler *s, int cpu)
+{
+	bpf_link__destroy(s->timers[cpu].link);
+	s->timers[cpu].link = NULL;
+}
+
+/* Whether the event has run since it was last asked: a clock does whenever its CPU is online. */
+static bool timer_runs(struct cpu_timer *t)
+{
+	uint64_t run_ns, before = t->run_ns;
+
+	if (!t->link || read(t->event_fd, &run_ns, sizeof(run_ns)) != sizeof(run_ns))
+		return false;
+	t->run_ns = run_ns;
+	return run_ns != before;
 }
 
 int sampler_start(struct sampler *s)
@@ -267,9 +293,20 @@ int sampler_start(struct sampler *s)
 
 void sampler_stop(struct sampler *s)
 {
+	for (int cpu = 0; cpu < s->cpu_cnt; cpu++)
+		stop_cpu(s, cpu);
+}
+
+void sampler_revive(struct sampler *s)
+{
 	for (int cpu = 0; cpu < s->cpu_cnt; cpu++) {
-		bpf_link__destroy(s->links[cpu]);
-		s->links[cpu] = NULL;
+		if (timer_runs(&s->timers[cpu]))
+			continue;
+		if (s->timers[cpu].link)
+			log_warn("record: CPU %d went offline", cpu);
+		stop_cpu(s, cpu);
+		if (start_cpu(s, cpu) == 0)
+			log_warn("record: CPU %d is back and sampled again", cpu);
 	}
 }
 

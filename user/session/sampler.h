@@ -37,6 +37,10 @@ int sampler_start(struct sampler *s);
 /* Stops them: when this returns no further tick will run. Records may still wait to be drained. */
 void sampler_stop(struct sampler *s);
 
+/* A timer stops for good when its CPU goes offline, also while the host sleeps. Starts those again
+ * whose CPU is back; to be called about once a second. */
+void sampler_revive(struct sampler *s);
+
 /* Readable when the kernel wants to be drained at once; it must be every now and then anyway. */
 int sampler_fd(const struct sampler *s);
 /* Calls fn for each record that waits, not yet checked; `avail` bytes are its. The samples of a CPU

@@ -159,6 +159,7 @@ static void on_time(struct session *s)
 		s->err = judge_due(s->judge, now);
 	if (now >= s->epoch_at_ns) {
 		sampler_next_epoch(s->sampler);
+		sampler_revive(s->sampler);
 		s->epoch_at_ns = now + EPOCH_NS;
 		progress_show(&s->progress, now - s->result->start_mono_ns, s->sample_cnt,
 			      s->result->python_cnt);
