@@ -296,7 +296,7 @@ def make_row(py, form, oracle):
 
 
 def show(name, texts):
-    print(("%-15s" + "%-22s%-33s%-19s%-21s%s") % tuple([name] + texts), flush=True)
+    print(("%-20s" + "%-22s%-33s%-19s%-21s%s") % tuple([name] + texts), flush=True)
 
 
 def main(argv):
