@@ -9,13 +9,15 @@ import targets
 
 FREQ_HZ = 1999
 Z = 4  # standard errors: passed by chance once in 16,000 tests
+# The workload measures all of its life, krait the most of it.
+SLACK = 0.04
 
 
-def record(py, path, *args):
+def record(py, path, *args, name="gcs", seconds=1.5):
     """(workload, the stacks of its run)."""
-    with targets.Workload(py, "gcs", *args) as workload:
+    with targets.Workload(py, name, *args) as workload:
         args = ("-p", workload.pid, "-F", FREQ_HZ, "-t", "-o", path)
-        targets.record_cpu([workload.pid], 1.5, *args)
+        targets.record_cpu([workload.pid], seconds, *args)
         workload.stop()
     return workload, folded.read(path)
 
@@ -62,3 +64,15 @@ def test_alone_without_a_gil(nogil_py, tmp_path):
     """The only thread is the collector, also while it frees what it found, and nobody waits."""
     _, stacks = record(nogil_py, tmp_path / "x.folded", "alone")
     assert_gc_is_told(stacks)
+
+
+def test_collections_of_several_threads(nogil_py, tmp_path):
+    """Without a GIL, whoever is made to collect, and whatever the others do meanwhile: the share of
+    the marked samples is what the workload's own callbacks have measured of CPU time."""
+    workload, stacks = record(nogil_py, tmp_path / "x.folded", name="litter", seconds=4)
+    mine = [stack for stack in stacks if any(f.name == "litter" for f in stack.frames)]
+    cnt = folded.total(mine)
+    assert cnt > 2000
+    share = workload.truth["share"]
+    told = folded.total(stack for stack in mine if stack.gc) / cnt
+    assert abs(told - share) <= Z * math.sqrt(share * (1 - share) / cnt) + SLACK
