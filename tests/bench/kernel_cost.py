@@ -314,8 +314,10 @@ def reject_ns_of(args, seconds):
             time.sleep(SETTLE_S)
             readings = watch.readings(seconds)
         krait.stop()
-        if readings[-1].targets != readings[0].targets:
-            raise CantMeasure("ticks on targets where there should be none")
+        d = minus(readings[-1], readings[0])
+        # One that wakes up for a moment costs what ten others do.
+        if d.targets > d.runs / 500:
+            raise CantMeasure("%d ticks on targets where there should be none" % d.targets)
         return mean_ns(readings)
 
 
