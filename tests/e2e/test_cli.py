@@ -233,12 +233,24 @@ def test_recording_that_is_a_folder(tmp_path):
 # ---- No right to: 4 ----
 
 
-def test_ordinary_user():
+def as_ordinary_user(*args):
     if not shutil.which("setpriv"):
         pytest.skip("no setpriv")
     prefix = ["setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups"]
-    run = kraitrun.krait("record", "-a", "-d", 1, "-o", "-", prefix=prefix, cwd="/")
+    return kraitrun.krait(*args, prefix=prefix, cwd="/")
+
+
+def test_ordinary_user():
+    run = as_ordinary_user("record", "-a", "-d", 1, "-o", "-")
     assert_one_line(run, 4)
+
+
+def test_doctor_of_an_ordinary_user():
+    """What may not be asked is not said to be missing: another kernel would not help."""
+    run = as_ordinary_user("doctor")
+    assert run.code == 4, run
+    missing = [line for line in run.out.decode().splitlines() if line.startswith("MISSING")]
+    assert missing and all("run krait as root" in line for line in missing), run
 
 
 # ---- Good questions: 0, on stdout ----

@@ -56,17 +56,25 @@ static void check_kernel(struct finding *f)
 	snprintf(f->text, sizeof(f->text), "Linux %.64s%s", un.release, trouble ? trouble : "");
 }
 
-static void check_bpf(struct finding *f)
+/* What bpf(2) says to the least that can be asked of it: 0 or -errno. */
+static int try_bpf(void)
 {
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "krait_probe", 4, 8, 1, NULL);
 
 	if (fd >= 0)
 		close(fd);
-	if (fd == -EPERM)
+	return fd < 0 ? fd : 0;
+}
+
+static void check_bpf(struct finding *f)
+{
+	int err = try_bpf();
+
+	if (err == -EPERM)
 		found(f, FEATURE_MISSING,
 		      "not permitted: run krait as root (sudo krait ...), or give it cap_bpf, "
 		      "cap_perfmon, cap_sys_ptrace and cap_dac_read_search");
-	else if (fd < 0)
+	else if (err)
 		found(f, FEATURE_MISSING, "the kernel has no bpf(2): enable CONFIG_BPF_SYSCALL");
 	else
 		found(f, FEATURE_OK, "bpf(2) is permitted");
@@ -82,20 +90,27 @@ static void check_btf(struct finding *f)
 		      "CONFIG_DEBUG_INFO_BTF=y");
 }
 
+static void check_map(struct finding *f, enum bpf_map_type type, const char *ok,
+		      const char *missing)
+{
+	if (try_bpf() != 0)
+		found(f, FEATURE_NOTE, "can't be asked without bpf(2)");
+	else if (libbpf_probe_bpf_map_type(type, NULL) == 1)
+		found(f, FEATURE_OK, ok);
+	else
+		found(f, FEATURE_MISSING, missing);
+}
+
 static void check_ring(struct finding *f)
 {
-	if (libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 1)
-		found(f, FEATURE_OK, "BPF ring buffer");
-	else
-		found(f, FEATURE_MISSING, "no BPF ring buffer: krait needs Linux 5.15 or later");
+	check_map(f, BPF_MAP_TYPE_RINGBUF, "BPF ring buffer",
+		  "no BPF ring buffer: krait needs Linux 5.15 or later");
 }
 
 static void check_task_storage(struct finding *f)
 {
-	if (libbpf_probe_bpf_map_type(BPF_MAP_TYPE_TASK_STORAGE, NULL) == 1)
-		found(f, FEATURE_OK, "BPF task storage");
-	else
-		found(f, FEATURE_MISSING, "no BPF task storage: krait needs Linux 5.15 or later");
+	check_map(f, BPF_MAP_TYPE_TASK_STORAGE, "BPF task storage",
+		  "no BPF task storage: krait needs Linux 5.15 or later");
 }
 
 static void check_perf(struct finding *f)
