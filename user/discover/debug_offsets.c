@@ -58,7 +58,7 @@ static const struct field fields[] = {
 	{{56, 56, 56}, INTERP, 8, U16(walk.interp_id_off)},
 	{{72, 72, 72}, INTERP, 8, U32(walk.interp_threads_off)},
 	{{88, 96, 96}, INTERP, 8, U32(interp_modules_off)},
-	{{112, 120, 120}, INTERP, 8, U16(walk.interp_gil_off)},
+	{{112, 120, 0}, INTERP, 8, U16(walk.interp_gil_off)},
 	{{160, 184, 184}, THREAD, 8, U16(walk.ts_prev_off)},
 	{{168, 192, 192}, THREAD, 8, U16(walk.ts_next_off)},
 	{{176, 200, 200}, THREAD, 8, U16(walk.ts_interp_off)},
@@ -95,8 +95,8 @@ static const struct field tlbc_fields[] = {
 /* interpreter_state.gc and gc.collecting in it; .gil_runtime_state and its last_holder, which are
  * places of the interpreter's own GIL: it may share the one of another. */
 static const uint16_t gc_pos[MINORS] = {80, 88, 88}, collecting_pos[MINORS] = {576, 656, 760};
-static const uint16_t gil_pos[MINORS] = {120, 128, 128}, holder_pos[MINORS] = {144, 152, 152};
-/* From 3.15 on gc.frame tells the collector, and nothing else is asked. */
+static const uint16_t gil_pos[MINORS] = {120, 128}, holder_pos[MINORS] = {144, 152};
+/* From 3.15 on gc.frame tells the collector, and the GIL is not asked. */
 static const uint16_t gc_frame_pos[MINORS] = {0, 0, 768};
 /* What no table has: free-threaded, stoptheworld.requester, which is only compared with the
  * thread's own state: pycore_interp.h of 3.13.5, pycore_interp_structs.h of 3.14.10. And
@@ -193,38 +193,49 @@ static int64_t place_in_interp(const void *bytes, int col, uint64_t base, uint64
 	return base + off;
 }
 
-/* Which thread collects garbage: that of a frame, the holder of the GIL, or the one that stops the
- * others. False if it can't be so. */
-static bool take_collector(const void *bytes, int col, struct krait_layout *walk)
+static bool take_gc_frame(const void *bytes, int col, struct krait_layout *walk)
 {
-	uint64_t gc = word(bytes, gc_pos[col]), gil = word(bytes, gil_pos[col]);
-	uint64_t holder = word(bytes, holder_pos[col]) - gil;
-	uint64_t stats = word(bytes, collecting_pos[col]) - GC_STATS_BYTES;
-	int64_t place;
+	int64_t frame = place_in_interp(bytes, col, word(bytes, gc_pos[col]),
+					word(bytes, gc_frame_pos[col]), 8);
 
-	if (gc_frame_pos[col]) {
-		place = place_in_interp(bytes, col, gc, word(bytes, gc_frame_pos[col]), 8);
-		walk->interp_gc_frame_off = place;
-		return place > 0;
-	}
-	if (word(bytes, FREE_THREADED_POS)) {
-		place = place_in_interp(bytes, col, gc, stats, 8);
-		walk->interp_gil_off = requester_off[col];
-		walk->gil_holder_off = KRAIT_NO_OFF;
-		walk->interp_gc_stats_off = place;
-		return place > 0;
-	}
+	walk->interp_gc_frame_off = frame;
+	return frame > 0;
+}
+
+static bool take_requester(const void *bytes, int col, struct krait_layout *walk)
+{
+	int64_t stats = place_in_interp(bytes, col, word(bytes, gc_pos[col]),
+					word(bytes, collecting_pos[col]) - GC_STATS_BYTES, 8);
+
+	walk->interp_gil_off = requester_off[col];
+	walk->gil_holder_off = KRAIT_NO_OFF;
+	walk->interp_gc_stats_off = stats;
+	return stats > 0;
+}
+
+static bool take_gil_holder(const void *bytes, int col, struct krait_layout *walk)
+{
+	uint64_t gil = word(bytes, gil_pos[col]), holder = word(bytes, holder_pos[col]) - gil;
+
 	walk->gil_holder_off = holder;
 	return gil <= BIG_STRUCT_MAX && holder <= GIL_STRUCT_MAX && holder % 8 == 0;
 }
 
+/* How to tell that a thread collects garbage: that its interpreter does, and which thread it is.
+ * False if it can't be so. */
 static bool take_collecting(const void *bytes, int col, struct krait_layout *walk)
 {
 	uint64_t gc = word(bytes, gc_pos[col]);
 	int64_t collecting = place_in_interp(bytes, col, gc, word(bytes, collecting_pos[col]), 4);
 
 	walk->interp_collecting_off = collecting;
-	return collecting >= 0 && take_collector(bytes, col, walk);
+	if (collecting < 0)
+		return false;
+	if (gc_frame_pos[col])
+		return take_gc_frame(bytes, col, walk);
+	if (word(bytes, FREE_THREADED_POS))
+		return take_requester(bytes, col, walk);
+	return take_gil_holder(bytes, col, walk);
 }
 
 /*

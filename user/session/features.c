@@ -218,10 +218,10 @@ bool features_print(FILE *out)
 
 bool features_kernel_is_bad(void)
 {
-	struct utsname un = {};
+	struct finding f = {};
 
-	uname(&un);
-	return features_kernel_trouble(un.release) != NULL;
+	check_kernel(&f);
+	return f.state == FEATURE_MISSING;
 }
 
 void features_explain(int err)
