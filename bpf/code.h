@@ -69,10 +69,9 @@ static __always_inline bool code_read(struct scratch *s, __u64 addr)
  * This and the other global functions here are so for the verifier's sake, which walks through them
  * once.
  */
-KRAIT_GLOBAL int str_print(__u64 addr)
+KRAIT_GLOBAL int str_print(struct scratch *s, __u64 addr)
 {
 	__u64 words[STR_PRINT_WORDS] = {};
-	struct scratch *s = scratch_get();
 	__u64 start, h;
 	__s64 left;
 
@@ -136,11 +135,11 @@ static __always_inline __u64 code_fingerprint(struct scratch *s, __u64 addr, __u
 
 	if (!lines)
 		return 0;
-	s->print = mix64(addr ^ s->proc.seed ^ lines);
+	s->print = mix64(addr ^ proc_of(s)->seed ^ lines);
 	s->print = mix64(s->print ^ (__u32)code_word(s, s->layout.co_first_line_off) ^
 			 code_word(s, s->layout.co_name_off));
-	str_print(code_qualname(s) ?: code_word(s, s->layout.co_name_off));
-	str_print(code_word(s, s->layout.co_file_off));
+	str_print(s, code_qualname(s) ?: code_word(s, s->layout.co_name_off));
+	str_print(s, code_word(s, s->layout.co_file_off));
 	return mix64(s->print) | 1;
 }
 
@@ -160,10 +159,9 @@ enum code_str {
  * Returns the bytes copied. PyUnicodeObject: Include/cpython/unicodeobject.h; only compact strings
  * are read (names always are). PyStringObject: Include/stringobject.h of 2.7.
  */
-KRAIT_GLOBAL int code_add_str(__u32 which, __u64 addr, __u32 at)
+KRAIT_GLOBAL int code_add_str(struct scratch *s, __u32 which, __u64 addr, __u32 at)
 {
 	__u32 max = which == CODE_STR_FILE ? KRAIT_FILE_BYTES : KRAIT_NAME_BYTES;
-	struct scratch *s = scratch_get();
 	__u32 state = 0, width;
 	__u64 length = 0, to = at, n;
 	struct krait_str *str;
@@ -234,9 +232,8 @@ static __always_inline bool code_send(struct scratch *s, __u32 text_bytes)
 
 /* Sends the part of the line table in s->code that starts at `off`, without names. 0, or -1 if it
  * was not sent. */
-KRAIT_GLOBAL int code_send_lines(__u32 off)
+KRAIT_GLOBAL int code_send_lines(struct scratch *s, __u32 off)
 {
-	struct scratch *s = scratch_get();
 	__u32 n;
 
 	if (!s || off >= KRAIT_LINES_CHUNKS * KRAIT_LINES_CHUNK_BYTES)
@@ -257,9 +254,9 @@ static __always_inline __u32 code_send_head(struct scratch *s)
 	__u64 qualname = code_qualname(s);
 	__u64 at = 0;
 
-	at += code_add_str(CODE_STR_NAME, code_word(s, s->layout.co_name_off), at);
-	at += code_add_str(CODE_STR_QUALNAME, qualname, at);
-	at += code_add_str(CODE_STR_FILE, code_word(s, s->layout.co_file_off), at);
+	at += code_add_str(s, CODE_STR_NAME, code_word(s, s->layout.co_name_off), at);
+	at += code_add_str(s, CODE_STR_QUALNAME, qualname, at);
+	at += code_add_str(s, CODE_STR_FILE, code_word(s, s->layout.co_file_off), at);
 	/* The verifier takes a global function's word for nothing. */
 	keep_max(at, 2 * KRAIT_NAME_BYTES + KRAIT_FILE_BYTES);
 	if (!rec->name.width || !rec->file.width || (qualname && !rec->qualname.width))
@@ -271,9 +268,8 @@ static __always_inline __u32 code_send_head(struct scratch *s)
 
 /* Sends the code object in s->code: the later chunks of a long line table first, then the record
  * with its names. 0 or a fault. */
-KRAIT_GLOBAL int code_send_all(__u64 id, __u64 addr, __u64 lines_bytes)
+KRAIT_GLOBAL int code_send_all(struct scratch *s, __u64 id, __u64 addr, __u64 lines_bytes)
 {
-	struct scratch *s = scratch_get();
 	struct krait_code_rec *rec;
 
 	if (!s)
@@ -294,14 +290,15 @@ KRAIT_GLOBAL int code_send_all(__u64 id, __u64 addr, __u64 lines_bytes)
 	for (__u32 i = 1; i < KRAIT_LINES_CHUNKS; i++) {
 		if ((__u64)i * KRAIT_LINES_CHUNK_BYTES >= lines_bytes)
 			break;
-		if (code_send_lines(i * KRAIT_LINES_CHUNK_BYTES) != 0)
+		if (code_send_lines(s, i * KRAIT_LINES_CHUNK_BYTES) != 0)
 			return KRAIT_FAULT_CODE_NOT_SENT;
 	}
 	return code_send_head(s);
 }
 
 /* Makes sure that user space has the code object in s->code. 0 or a fault. */
-static __always_inline __u32 code_send_once(__u64 id, __u64 addr, __u64 lines_bytes)
+static __always_inline __u32 code_send_once(struct scratch *s, __u64 id, __u64 addr,
+					    __u64 lines_bytes)
 {
 	struct sent_pair *pair = sent_code_get(id);
 	__u32 fault;
@@ -310,7 +307,7 @@ static __always_inline __u32 code_send_once(__u64 id, __u64 addr, __u64 lines_by
 		return KRAIT_FAULT_CODE_NOT_SENT;
 	if (sent_has(pair, id))
 		return 0;
-	fault = code_send_all(id, addr, lines_bytes);
+	fault = code_send_all(s, id, addr, lines_bytes);
 	if (!fault)
 		sent_add(pair, id);
 	return fault;
@@ -329,7 +326,7 @@ static __always_inline bool code_is_trusted(const struct scratch *s, const struc
  * 0, or the frame's fault. */
 static __always_inline __u32 code_know(struct scratch *s, __u32 i, __u64 addr, __u64 *id)
 {
-	__u64 key = mix64(addr ^ s->proc.seed), lines_bytes = 0;
+	__u64 key = mix64(addr ^ proc_of(s)->seed), lines_bytes = 0;
 	struct known_set *set = known_code_get(key);
 	struct known *k;
 	__u32 fault;
@@ -343,12 +340,12 @@ static __always_inline __u32 code_know(struct scratch *s, __u32 i, __u64 addr, _
 	}
 	if (!code_read(s, addr))
 		return KRAIT_FAULT_CODE_UNREADABLE;
-	if (code_word(s, s->layout.ob_type_off) != s->proc.code_type_addr)
+	if (code_word(s, s->layout.ob_type_off) != proc_of(s)->code_type_addr)
 		return KRAIT_FAULT_CODE_NOT_CODE;
 	*id = code_fingerprint(s, addr, &lines_bytes);
 	if (!*id)
 		return KRAIT_FAULT_CODE_UNREADABLE;
-	fault = code_send_once(*id, addr, lines_bytes);
+	fault = code_send_once(s, *id, addr, lines_bytes);
 	if (fault)
 		return fault;
 	known_set_id(k, key, *id, s->epoch, s->now_ns);
@@ -378,10 +375,9 @@ static __always_inline void code_resolve(struct scratch *s, __u32 i, struct krai
 }
 
 /* Turns frame i of the CPU's stack from an address into an id. 1 if there is none any more. */
-KRAIT_GLOBAL int code_step(__u32 i)
+KRAIT_GLOBAL int code_step(struct scratch *s, __u32 i)
 {
 	struct krait_stack_rec *stack = stack_get();
-	struct scratch *s = scratch_get();
 
 	if (!s || !stack || i >= s->walk.cnt)
 		return 1;
@@ -393,10 +389,10 @@ KRAIT_GLOBAL int code_step(__u32 i)
 }
 
 /* The frames from `first` on, CODE_STEPS_FRAMES of them. 0 to be called again, 1 at the end. */
-KRAIT_GLOBAL int code_steps(__u32 first)
+KRAIT_GLOBAL int code_steps(struct scratch *s, __u32 first)
 {
 	for (__u32 k = 0; k < CODE_STEPS_FRAMES; k++)
-		if (code_step(first + k))
+		if (code_step(s, first + k))
 			return 1;
 	return 0;
 }
@@ -408,9 +404,9 @@ KRAIT_GLOBAL int code_steps(__u32 first)
 static __always_inline void code_resolve_all(struct scratch *s)
 {
 	s->is_unsettled = 0;
-	s->stack_id = s->proc.seed ^ s->walk.flags ^ mix64(s->interp_id);
+	s->stack_id = proc_of(s)->seed ^ s->walk.flags ^ mix64(s->interp_id);
 	for (__u32 i = 0; i < KRAIT_MAX_DEPTH_LIMIT / CODE_STEPS_FRAMES; i++)
-		if (code_steps(i * CODE_STEPS_FRAMES))
+		if (code_steps(s, i * CODE_STEPS_FRAMES))
 			break;
 }
 

@@ -137,12 +137,6 @@ static __always_inline struct scratch *scratch_get(void)
 	return bpf_map_lookup_elem(&scratches, &cpu);
 }
 
-/* The place for what is remembered of the tick's thread. */
-static __always_inline struct recent *recent_of(struct scratch *s)
-{
-	return &s->recents[s->tid & (RECENT_CNT - 1)];
-}
-
 static __always_inline struct krait_stack_rec *stack_get(void)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
@@ -221,15 +215,14 @@ static __always_inline struct thread_memo *memo_of_task(void)
 }
 
 /* Forgets what an earlier life of the tick's process left with the thread. */
-KRAIT_GLOBAL int memo_renew(void)
+KRAIT_GLOBAL int memo_renew(struct scratch *s)
 {
 	struct thread_memo *memo = memo_of_task();
-	struct scratch *s = scratch_get();
 
 	if (!s || !memo)
 		return 0;
 	__builtin_memset(memo, 0, sizeof(*memo));
-	memo->seed = s->proc.seed;
+	memo->seed = proc_of(s)->seed;
 	return 0;
 }
 
@@ -238,17 +231,16 @@ static __always_inline struct thread_memo *memo_get(struct scratch *s)
 {
 	struct thread_memo *memo = memo_of_task();
 
-	if (memo && memo->seed != s->proc.seed)
-		memo_renew();
+	if (memo && memo->seed != proc_of(s)->seed)
+		memo_renew(s);
 	return memo;
 }
 
 /* Tells user space the thread's name when it is new, and once an epoch if it has changed. */
-KRAIT_GLOBAL int thread_name(void)
+KRAIT_GLOBAL int thread_name(struct scratch *s)
 {
 	char comm[KRAIT_COMM_BYTES] = {};
 	const __u64 *now = (const __u64 *)comm, *then;
-	struct scratch *s = scratch_get();
 	struct thread_memo *memo;
 
 	if (!s)
@@ -302,10 +294,9 @@ static __always_inline enum krait_loss stack_send(struct scratch *s, struct krai
  * The frames are walked a second time to be kept; if that shows another stack (memory that another
  * process writes), the second one is what counts and nothing is remembered of it.
  */
-KRAIT_GLOBAL int stack_learn(void)
+KRAIT_GLOBAL int stack_learn(struct scratch *s)
 {
 	struct krait_stack_rec *stack = stack_get();
-	struct scratch *s = scratch_get();
 	enum krait_loss loss = KRAIT_LOSS_NONE;
 	struct stack_set *set;
 	__u16 flags;
@@ -329,15 +320,26 @@ KRAIT_GLOBAL int stack_learn(void)
 	return loss;
 }
 
-static __always_inline enum krait_loss stack_know(struct scratch *s)
+/* The id of the stack s->stack_key, or 0; kept at hand for the next ticks of this CPU. */
+static __always_inline __u64 stack_find(struct scratch *s)
 {
+	struct recent_stack *r = &s->recent_stacks[s->stack_key & (RECENT_STACK_CNT - 1)];
 	struct stack_set *set;
 
+	if (r->key == s->stack_key)
+		return r->id;
+	set = known_stack_get(s->stack_key);
+	r->id = set ? stack_set_find(set, s->stack_key) : 0;
+	r->key = r->id ? s->stack_key : 0;
+	return r->id;
+}
+
+static __always_inline enum krait_loss stack_know(struct scratch *s)
+{
 	s->stack_key = mix64(s->walk.hash ^ s->walk.flags ^ (__u64)s->epoch << 32 ^
 			     ts_word(s, s->layout.ts_interp_off));
-	set = known_stack_get(s->stack_key);
-	s->stack_id = set ? stack_set_find(set, s->stack_key) : 0;
-	return s->stack_id ? KRAIT_LOSS_NONE : stack_learn();
+	s->stack_id = stack_find(s);
+	return s->stack_id ? KRAIT_LOSS_NONE : stack_learn(s);
 }
 
 /* Counts one more; who reads the count also sees what was written before. */
@@ -379,9 +381,8 @@ static __always_inline enum krait_loss sample_send(struct scratch *s)
 }
 
 /* Looks for the thread's state, where its earlier ticks found it or in the list. 0 or a loss. */
-KRAIT_GLOBAL int thread_learn(void)
+KRAIT_GLOBAL int thread_learn(struct scratch *s)
 {
-	struct scratch *s = scratch_get();
 	struct thread_memo *memo;
 	enum krait_loss loss;
 
@@ -403,7 +404,7 @@ static __always_inline enum krait_loss sample(struct scratch *s, struct recent *
 
 	s->tstate = r->tstate;
 	if (!thread_runs_at(s, &r->newest_until_ns))
-		loss = thread_learn();
+		loss = thread_learn(s);
 	/* Without chunks each frame costs a read: none is walked twice. */
 	loss = loss ?: walk_stack(s, s->layout.ts_chunk_off == KRAIT_NO_OFF);
 	if (loss)
@@ -411,7 +412,7 @@ static __always_inline enum krait_loss sample(struct scratch *s, struct recent *
 	if (thread_collects(s))
 		s->walk.flags |= KRAIT_STACK_GC;
 	if (!r->is_named)
-		thread_name();
+		thread_name(s);
 	return stack_know(s) ?: sample_send(s);
 }
 
@@ -419,7 +420,7 @@ static __always_inline enum krait_loss sample(struct scratch *s, struct recent *
  * added, never changed. */
 static __always_inline bool layout_load(struct scratch *s)
 {
-	__u32 layout_idx = s->proc.layout_idx;
+	__u32 layout_idx = proc_of(s)->layout_idx;
 	struct krait_layout *layout;
 
 	if (s->layout_num == layout_idx + 1)
@@ -427,7 +428,7 @@ static __always_inline bool layout_load(struct scratch *s)
 	layout = bpf_map_lookup_elem(&layouts, &layout_idx);
 	if (!layout)
 		return false;
-	s->layout = *layout;
+	layout_use(s, layout);
 	s->layout_num = layout_idx + 1;
 	return true;
 }
@@ -436,14 +437,13 @@ static __always_inline bool layout_load(struct scratch *s)
 static __always_inline enum krait_loss target_tick(struct scratch *s, struct recent *r,
 						   struct task_struct *task, __u64 ip)
 {
-	s->proc = r->proc;
 	s->pid = task->tgid;
 	s->tid = task->pid;
 	s->epoch = r->epoch;
 	s->now_ns = bpf_ktime_get_ns();
 	s->key = thread_key_of(task);
 	s->needs_own = r->needs_own;
-	s->is_in_eval = ip - s->proc.eval_addr < s->proc.eval_bytes;
+	s->is_in_eval = ip - proc_of(s)->eval_addr < proc_of(s)->eval_bytes;
 	if (!layout_load(s))
 		return KRAIT_LOSS_LAYOUT_MISSING;
 	return sample(s, r);
@@ -461,9 +461,8 @@ static __always_inline bool needs_own_state(const struct scratch *s, const struc
  * Finds out what the tick hit, into its struct recent. It is remembered where nothing can change
  * without a new generation: a process that is to be asked about again soon is not.
  */
-KRAIT_GLOBAL int tick_learn(void)
+KRAIT_GLOBAL int tick_learn(struct scratch *s)
 {
-	struct scratch *s = scratch_get();
 	__u64 now_ns = bpf_ktime_get_ns();
 	struct krait_proc *p;
 	struct recent *r;
@@ -527,12 +526,13 @@ int krait_tick(struct bpf_perf_event_data *ctx)
 	if (!s)
 		return 0;
 	r = &s->recents[tid & (RECENT_CNT - 1)];
+	keep_bounds(r); /* or it is computed again for each use */
 	if (r->tid != tid || r->mm != mm || r->epoch != now_epoch || r->generation != generation) {
 		s->mm = mm;
 		s->pid = task->tgid;
 		s->tid = tid;
 		s->epoch = now_epoch;
-		tick_learn();
+		tick_learn(s);
 	}
 	if (r->state == KRAIT_PROC_IGNORED || r->state == KRAIT_PROC_UNKNOWN) {
 		s->cpu.counters[r->state == KRAIT_PROC_UNKNOWN ? KRAIT_CNT_UNJUDGED_TICKS

@@ -26,7 +26,7 @@ long platform_read_user(void *dst, __u32 n, __u64 addr);
 /* Sends a record. 0, or negative if there was no room. The test provides it. */
 long platform_send(void *record, __u32 n, bool wake);
 void platform_count(__u32 counter, __u64 n);
-struct scratch *scratch_get(void);
+struct scratch;
 struct thread_memo *memo_get(struct scratch *s);
 struct krait_stack_rec *stack_get(void);
 struct sent_pair *sent_code_get(__u64 id);
@@ -40,7 +40,7 @@ struct known_set *known_code_get(__u64 key);
 
 /* A BPF global function: the verifier checks it once, by itself, however often it is called in a
  * loop. That is what bounds the verifier's work on a walk of 8,192 frames, on kernels without
- * bpf_loop too. */
+ * bpf_loop too. It takes a pointer for one that may be NULL, so each asks first. */
 #define KRAIT_GLOBAL __attribute__((noinline))
 /* A constant of the load: in .rodata, so the verifier knows its value. */
 #define KRAIT_CONFIG const volatile

@@ -45,6 +45,8 @@ struct walk {
 	__u64 chunk_prev;   /* the chunk below it, or 0 */
 	bool chunk_is_read; /* else chunk_hi is what any chunk has, and chunk_prev is not known yet
 			     */
+	__u64 bytecode_off; /* how far from its code object the frame's bytecode lies */
+	__u64 odd_marks;    /* what marks a frame that is not plain */
 	__u64 entry_from;   /* to where the first entry frame must lead: see walk_entry */
 	__u32 win_bytes;
 	__u32 win_want;	 /* how much to read into the window next */
@@ -59,15 +61,13 @@ struct walk {
 };
 
 /* What a step of the walk needs of the layout: offsets as locals, whose bounds the verifier keeps;
- * the rest in the scratch (see frame_take). */
+ * the rest in the scratch (see frames_take_plain). */
 struct frame_view {
-	__u32 first, need;		/* the bytes of a frame to be read */
-	__u32 code, prev, instr, owner; /* where its fields are in them */
-	__u32 shim_owner;		/* 256: there are none */
-	__u32 entry, entry_min; /* the byte that marks an entry frame; 256: no proof is needed (any
-				   more) */
-	__u32 instr_kind;
-	__u64 bytecode_off;
+	__u32 first, need;		       /* the bytes of a frame to be read */
+	__u32 code, prev, instr, owner, entry; /* where its fields are in them */
+	__u32 marks;			       /* the word that has the owner and the entry byte */
+	__u32 shim_owner;		       /* 256: there are none */
+	__u64 shim_mask, entry_mask; /* of that word: not zero in a shim, in an entry frame */
 };
 
 /* How a thread is recognised in the list. */
@@ -104,6 +104,18 @@ struct recent {
 };
 
 _Static_assert(sizeof(struct recent) == 128, "state: recent");
+
+/*
+ * The id of a stack that a tick on this CPU has met lately. What all CPUs know of stacks is spread
+ * over the many pages of a map, and one that the last tick did not touch takes a tenth of a tick.
+ */
+struct recent_stack {
+	__u64 key; /* as of struct stack_set, with the epoch in it; 0: none */
+	__u64 id;
+};
+
+/* A power of two; what fits. */
+#define RECENT_STACK_CNT 32
 
 /* Threads that a CPU remembers so, by the low bits of their ids. */
 #define RECENT_CNT 16
@@ -145,19 +157,33 @@ struct scratch {
 			__u64 interp;	   /* the search: whose list it is in, */
 			__u64 looked_at;   /* the last thread state it looked at, */
 			__u64 idle_tstate; /* and the thread's state that runs no frame, if any */
-			struct krait_proc proc;
 			struct krait_layout layout;
 			struct frame_view view;
 			struct walk walk;
 			__u8 ts[TSTATE_BYTES + 8];
-			__u8 code[CODE_HEAD_BYTES + 8];
+			struct recent_stack recent_stacks[RECENT_STACK_CNT];
 		};
 		__u8 hot_page[PAGE_BYTES];
 	};
 	__u8 window[WINDOW_BYTES + 2 * FRAME_BYTES];
+	__u8 code[CODE_HEAD_BYTES + 8];
 	struct code_build build;
-	__u8 pad[-(WINDOW_BYTES + 2 * FRAME_BYTES + sizeof(struct code_build)) % PAGE_BYTES];
+	__u8 pad[-(WINDOW_BYTES + 2 * FRAME_BYTES + CODE_HEAD_BYTES + 8 +
+		   sizeof(struct code_build)) %
+		 PAGE_BYTES];
 };
+
+/* The place for what is remembered of the tick's thread. */
+static __always_inline struct recent *recent_of(struct scratch *s)
+{
+	return &s->recents[s->tid & (RECENT_CNT - 1)];
+}
+
+/* The tick's process. */
+static __always_inline const struct krait_proc *proc_of(const struct scratch *s)
+{
+	return &s->recents[s->tid & (RECENT_CNT - 1)].proc;
+}
 
 _Static_assert(sizeof(struct scratch) % PAGE_BYTES == 0, "state: scratch");
 _Static_assert(__builtin_offsetof(struct scratch, window) == PAGE_BYTES, "state: hot page");

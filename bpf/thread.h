@@ -35,7 +35,6 @@
 #define SEARCH_AGAIN_MAX_MS 1024
 
 #ifndef KRAIT_HOST
-static __always_inline struct scratch *scratch_get(void);
 static __always_inline struct thread_memo *memo_get(struct scratch *s);
 #endif
 
@@ -74,7 +73,7 @@ static __always_inline bool ts_is_listed(struct scratch *s, __u64 tstate)
 
 	if (s->layout.ts_prev_off == KRAIT_NO_OFF)
 		return false;
-	if (tstate - s->proc.runtime_addr < s->proc.runtime_bytes)
+	if (tstate - proc_of(s)->runtime_addr < proc_of(s)->runtime_bytes)
 		return true;
 	prev = ts_word(s, s->layout.ts_prev_off);
 	link = prev ? prev + s->layout.ts_next_off
@@ -118,7 +117,7 @@ static __always_inline bool ts_is_own(struct scratch *s, struct thread_memo *mem
 
 	if (s->layout.ts_prev_off != KRAIT_NO_OFF || !s->needs_own || memo->own_tstate == s->tstate)
 		return true;
-	if (platform_read_user(&current, sizeof(current), s->proc.current_addr) != 0 ||
+	if (platform_read_user(&current, sizeof(current), proc_of(s)->current_addr) != 0 ||
 	    current != s->tstate)
 		return false;
 	memo->own_tstate = current;
@@ -140,7 +139,7 @@ static __always_inline __u64 interp_id(const struct scratch *s)
  * none, the one that has stopped all others. */
 static __always_inline bool holds_gil(const struct scratch *s)
 {
-	__u64 addr = s->proc.current_addr, holder = 0;
+	__u64 addr = proc_of(s)->current_addr, holder = 0;
 
 	if (s->layout.interp_gil_off != KRAIT_NO_OFF) {
 		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_gil_off;
@@ -190,9 +189,8 @@ static __always_inline bool collects_without_gil(struct scratch *s, bool stops_o
 }
 
 /* Whether the thread is the one that collects in its interpreter, which is collecting. */
-KRAIT_GLOBAL int is_collector(void)
+KRAIT_GLOBAL int is_collector(struct scratch *s)
 {
-	struct scratch *s = scratch_get();
 	__u64 frame = 0;
 	bool holds;
 
@@ -215,7 +213,7 @@ KRAIT_GLOBAL int is_collector(void)
  */
 static __always_inline bool thread_collects(struct scratch *s)
 {
-	__u64 addr = s->proc.collecting_addr;
+	__u64 addr = proc_of(s)->collecting_addr;
 	__u32 collecting = 0;
 
 	if (s->is_in_eval)
@@ -224,7 +222,7 @@ static __always_inline bool thread_collects(struct scratch *s)
 		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_collecting_off;
 	if (!addr || platform_read_user(&collecting, sizeof(collecting), addr) != 0)
 		return false;
-	return collecting && is_collector();
+	return collecting && is_collector(s);
 }
 
 /* Puts the search at the head of the interpreter's list, which may be empty. */
@@ -244,7 +242,7 @@ static __always_inline bool search_start(struct scratch *s, struct thread_memo *
 	s->tstate = memo->cursor;
 	if (memo->cursor && ts_read(s, memo->cursor) && ts_is_listed(s, memo->cursor))
 		return true;
-	return platform_read_user(&interp, sizeof(interp), s->proc.interp_head_addr) == 0 &&
+	return platform_read_user(&interp, sizeof(interp), proc_of(s)->interp_head_addr) == 0 &&
 	       interp && search_enter(s, interp);
 }
 
@@ -262,7 +260,7 @@ static __always_inline bool ts_is_newest(const struct scratch *s, __u64 *until_n
 	if (s->now_ns < *until_ns)
 		return true;
 	/* Not to be had: searching would not get it either. */
-	if (platform_read_user(&interp, sizeof(interp), s->proc.interp_head_addr) == 0 &&
+	if (platform_read_user(&interp, sizeof(interp), proc_of(s)->interp_head_addr) == 0 &&
 	    interp != ts_word(s, s->layout.ts_interp_off))
 		return false;
 	*until_ns = s->now_ns + (__u64)NEWEST_MS * 1000000;
@@ -328,9 +326,8 @@ static __always_inline int search_state(struct scratch *s)
  * A few steps of the search. NONE: s->tstate is the thread's, and runs s->frame. THREAD_SEARCH: not
  * found yet, and s->tstate is the next, or 0 at a list's end. Else: why there is none.
  */
-KRAIT_GLOBAL int search_step(void)
+KRAIT_GLOBAL int search_step(struct scratch *s)
 {
-	struct scratch *s = scratch_get();
 	int loss = KRAIT_LOSS_THREAD_SEARCH;
 
 	if (!s)
@@ -348,7 +345,7 @@ KRAIT_GLOBAL int search_step(void)
 static __always_inline bool thread_has_come(struct scratch *s, const struct thread_memo *memo)
 {
 	return memo->first_interp && search_enter(s, memo->first_interp) &&
-	       search_step() == KRAIT_LOSS_NONE;
+	       search_step(s) == KRAIT_LOSS_NONE;
 }
 
 static __always_inline enum krait_loss thread_search(struct scratch *s, struct thread_memo *memo)
@@ -359,7 +356,7 @@ static __always_inline enum krait_loss thread_search(struct scratch *s, struct t
 	if (!search_start(s, memo))
 		return KRAIT_LOSS_RUNTIME_UNREADABLE;
 	for (__u32 i = 0; i < steps && loss == KRAIT_LOSS_THREAD_SEARCH; i += SEARCH_CALL_STEPS)
-		loss = search_step();
+		loss = search_step(s);
 	memo->cursor = 0;
 	if (loss == KRAIT_LOSS_THREAD_SEARCH)
 		memo->cursor = s->tstate ? s->tstate : s->looked_at;

@@ -244,11 +244,6 @@ void platform_count(__u32 counter, __u64 n)
 	host.counts[counter] += n;
 }
 
-struct scratch *scratch_get(void)
-{
-	return host.scratch;
-}
-
 struct thread_memo *memo_get(struct scratch *s)
 {
 	(void)s;
@@ -310,6 +305,12 @@ static inline void host_set_depth(__u32 depth)
 	assert_non_null(host.stack);
 }
 
+/* What the scratch knows of the process. */
+static inline struct krait_proc *host_proc(void)
+{
+	return &recent_of(host.scratch)->proc;
+}
+
 static inline void host_init(const struct krait_layout *layout, uint64_t interp_head_addr,
 			     uint64_t code_type_addr)
 {
@@ -318,12 +319,12 @@ static inline void host_init(const struct krait_layout *layout, uint64_t interp_
 	host.fail_at = READ_NONE;
 	host.scratch = calloc(1, sizeof(*host.scratch));
 	assert_non_null(host.scratch);
-	host.scratch->layout = *layout;
-	host.scratch->proc.seed = 0x1234567890abcdefULL;
-	host.scratch->proc.state = KRAIT_PROC_READY;
-	host.scratch->proc.interp_head_addr = interp_head_addr;
-	host.scratch->proc.code_type_addr = code_type_addr;
 	host.scratch->pid = host.scratch->tid = 4711;
+	layout_use(host.scratch, layout);
+	host_proc()->seed = 0x1234567890abcdefULL;
+	host_proc()->state = KRAIT_PROC_READY;
+	host_proc()->interp_head_addr = interp_head_addr;
+	host_proc()->code_type_addr = code_type_addr;
 	host.scratch->epoch = 1;
 	host_set_depth(KRAIT_MAX_DEPTH_DEFAULT);
 	host_forget();
