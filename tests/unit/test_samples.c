@@ -200,7 +200,8 @@ static void test_slots(void **state)
 	(void)state;
 	assert_int_equal(samples_slot_cnt(1, 2), 2);
 	assert_int_equal(samples_slot_cnt(99, 2), 256);
-	assert_int_equal(samples_slot_cnt(10000, 2), 32768);
+	assert_int_equal(samples_slot_cnt(999, 2), 2048);
+	assert_int_equal(samples_slot_cnt(10000, 2), 16384);
 	/* 256 CPUs: 8,192 slots of 40 bytes each are 84 MB, and hold most of a second. */
 	assert_int_equal(samples_slot_cnt(10000, 256), 8192);
 }

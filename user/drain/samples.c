@@ -5,15 +5,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define SECONDS 2
+#define SLOW_HZ 1000		/* up to here two seconds are little */
 #define BYTES_MAX (64ULL << 20) /* of all CPUs' rings */
 
 uint32_t samples_slot_cnt(uint32_t freq_hz, uint32_t cpu_cnt)
 {
 	uint64_t bytes_each = (uint64_t)cpu_cnt * sizeof(struct krait_sample_rec);
-	uint32_t slots = 1;
+	uint32_t seconds = freq_hz > SLOW_HZ ? 1 : 2, slots = 1;
 
-	while (slots < SECONDS * freq_hz)
+	while (slots < seconds * freq_hz)
 		slots *= 2;
 	while (slots > freq_hz && slots * bytes_each > BYTES_MAX)
 		slots /= 2;

@@ -28,8 +28,8 @@ struct samples {
 /* What is called with each record, `avail` bytes; a negative value ends the reading. */
 typedef int (*samples_record_fn)(void *arg, void *record, size_t avail);
 
-/* The slots of a CPU's ring, so that it holds two seconds of samples at least; half a second on a
- * host of so many CPUs that it would take much memory. */
+/* The slots of a CPU's ring, so that it holds two seconds of samples at least, above 1,000 Hz one;
+ * half a second on a host of so many CPUs that it would take much memory. */
 uint32_t samples_slot_cnt(uint32_t freq_hz, uint32_t cpu_cnt);
 
 /* Tells the kernel how long the rings are; `s` has all but `seen`. 0 or -ENOMEM. */

@@ -18,16 +18,13 @@
 #include "user/base/log.h"
 #include "user/base/strbuf.h"
 #include "user/drain/records.h"
+#include "user/drain/ring.h"
 #include "user/drain/samples.h"
 #include "user/session/features.h"
 #include "user/session/kernel_btf.h"
 
-/* Room for what a CPU sends between two reads, with many new stacks in between: at the highest
- * rate, and at up to RING_SLOW_HZ, where half of it lasts ten times as long. (libbpf maps the ring
- * twice in a row, and both count as krait's memory.) */
+/* Room for what a CPU sends between two reads, with many new stacks in between. */
 #define RING_BYTES_PER_CPU (1U << 20)
-#define RING_SLOW_HZ 1000
-#define RING_SLOW_BYTES_PER_CPU (1U << 19)
 #define RING_BYTES_MAX (64U << 20)
 
 struct cpu_timer {
@@ -38,7 +35,7 @@ struct cpu_timer {
 
 struct sampler {
 	struct krait_bpf *skel;
-	struct ring_buffer *ring;
+	struct ring ring;
 	struct cpu_timer *timers; /* cpu_cnt of them */
 	struct samples samples;
 	uint32_t freq_hz;
@@ -67,12 +64,11 @@ static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list 
 }
 
 /* For two CPUs at least, and a power of two. */
-static uint32_t ring_bytes(uint32_t freq_hz, int cpu_cnt)
+static uint32_t ring_bytes(int cpu_cnt)
 {
-	uint32_t per_cpu = freq_hz > RING_SLOW_HZ ? RING_BYTES_PER_CPU : RING_SLOW_BYTES_PER_CPU;
-	uint32_t bytes = 2 * per_cpu;
+	uint32_t bytes = 2 * RING_BYTES_PER_CPU;
 
-	while (bytes < RING_BYTES_MAX && bytes < (uint64_t)cpu_cnt * per_cpu)
+	while (bytes < RING_BYTES_MAX && bytes < (uint64_t)cpu_cnt * RING_BYTES_PER_CPU)
 		bytes *= 2;
 	return bytes;
 }
@@ -84,20 +80,20 @@ static int size_maps(struct krait_bpf *skel, const struct sampler_opts *opts, in
 	skel->data->max_depth = opts->max_depth;
 	skel->rodata->ask_unknown = opts->ask_unknown;
 	skel->rodata->follow_children = opts->follow_children;
-	skel->rodata->wake_bytes = ring_bytes(opts->freq_hz, cpu_cnt) / 4;
+	skel->rodata->wake_bytes = ring_bytes(cpu_cnt) / 4;
 	err = bpf_map__set_max_entries(skel->maps.samples,
 				       cpu_cnt * samples_slot_cnt(opts->freq_hz, cpu_cnt));
-	err = err ?: bpf_map__set_max_entries(skel->maps.ring, ring_bytes(opts->freq_hz, cpu_cnt));
+	err = err ?: bpf_map__set_max_entries(skel->maps.ring, ring_bytes(cpu_cnt));
 	err = err ?: bpf_map__set_max_entries(skel->maps.scratches, cpu_cnt);
 	return err ?: bpf_map__set_max_entries(skel->maps.stacks, cpu_cnt);
 }
 
 /* The end of a pid's life passes its samples on first. So does a look at a process: a tick on the
  * new program of an exec may ask for one before the exec is told. */
-static int on_ring_record(void *ctx, void *data, size_t size)
+static int on_ring_record(void *arg, void *data, size_t size)
 {
 	const struct krait_process_rec *rec = data;
-	struct sampler *s = ctx;
+	struct sampler *s = arg;
 	int err = 0;
 
 	if (record_check(data, size) && rec->h.kind == KRAIT_PROCESS &&
@@ -184,11 +180,8 @@ static int load(struct sampler *s, const struct sampler_opts *opts)
 	int err = load_skel(s, opts);
 
 	err = err ?: map_samples(s);
-	err = err ?: krait_bpf__attach(s->skel);
-	if (err)
-		return err;
-	s->ring = ring_buffer__new(bpf_map__fd(s->skel->maps.ring), on_ring_record, s, NULL);
-	return s->ring ? 0 : -errno;
+	err = err ?: ring_open(&s->ring, sampler_fd(s), bpf_map__max_entries(s->skel->maps.ring));
+	return err ?: krait_bpf__attach(s->skel);
 }
 
 struct sampler *sampler_new(const struct sampler_opts *opts)
@@ -225,7 +218,7 @@ void sampler_free(struct sampler *s)
 	if (s->stats_fd >= 0)
 		close(s->stats_fd);
 	unmap_samples(s);
-	ring_buffer__free(s->ring);
+	ring_close(&s->ring);
 	krait_bpf__destroy(s->skel);
 	free(s->timers);
 	free(s);
@@ -312,7 +305,7 @@ void sampler_revive(struct sampler *s)
 
 int sampler_fd(const struct sampler *s)
 {
-	return ring_buffer__epoll_fd(s->ring);
+	return bpf_map__fd(s->skel->maps.ring);
 }
 
 int sampler_drain(struct sampler *s, sampler_record_fn fn, void *arg)
@@ -322,7 +315,7 @@ int sampler_drain(struct sampler *s, sampler_record_fn fn, void *arg)
 	s->fn = fn;
 	s->fn_arg = arg;
 	samples_look(&s->samples);
-	ret = ring_buffer__consume(s->ring);
+	ret = ring_take(&s->ring, on_ring_record, s);
 	return ret < 0 ? ret : samples_take(&s->samples, fn, arg);
 }
 
