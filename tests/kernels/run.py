@@ -181,14 +181,6 @@ def names(stack):
     return tuple(frame.name for frame in stack.frames)
 
 
-def is_part(stack, whole):
-    """Whether its frames are the outermost ones; or, below a page that the kernel is just moving
-    elsewhere, which takes long in an emulator, a mark and the innermost ones."""
-    if stack[0].startswith("[unreadable: "):
-        return stack[1:] == whole[len(whole) - len(stack) + 1 :]
-    return stack == whole[: len(stack)]
-
-
 def assert_refused(result):
     assert result["doctor"]["exit"] == 4, result["doctor"]
     run = result["all"]
@@ -202,7 +194,7 @@ def assert_profiled(result):
     whole = ("<module>", "outer", "leaf", "leaf.<locals>.<genexpr>")
     for pid in result["busy"]:
         mine = {names(stack) for stack in stacks if stack.pid == pid}
-        assert whole in mine and all(is_part(stack, whole) for stack in mine), mine
+        assert whole in mine and all(stack == whole[: len(stack)] for stack in mine), mine
     ready = {entry["pid"] for entry in json.loads(result["ps"]["out"])["processes"] if entry["ready"]}
     assert ready >= set(result["busy"]), result["ps"]
     stacks = assert_balanced(result["command"])
