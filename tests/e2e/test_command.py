@@ -56,12 +56,15 @@ def test_options_behind_the_dashes_are_the_commands(one_py, tmp_path):
 
 
 def test_krait_goes_first_and_the_command_does_not(one_py, tmp_path):
-    """krait has the least niceness there is; the command has that of who started krait."""
-    script = "import os, signal; print(os.nice(0), flush=True); signal.alarm(20); signal.pause()"
+    """krait is a realtime task while it samples; the command is what it would be without krait."""
+    script = "import os, signal; print(os.nice(0), os.sched_getscheduler(0), flush=True)"
+    script += "; signal.alarm(20); signal.pause()"
     command = one_py.argv(["-c", script])
     args = ["record", "-o", tmp_path / "x.folded", "--"] + command
     with kraitrun.Krait(args) as krait:
-        assert int(krait.process.stdout.readline()) == os.nice(0)
+        mine = (os.nice(0), os.sched_getscheduler(0))
+        assert tuple(map(int, krait.process.stdout.readline().split())) == mine
+        assert os.sched_getscheduler(krait.pid) == os.SCHED_RR
         assert os.getpriority(os.PRIO_PROCESS, krait.pid) == -20
         krait.send(signal.SIGINT)
         krait.wait()

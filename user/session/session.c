@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +25,7 @@
 #include "user/session/family.h"
 #include "user/session/judge.h"
 #include "user/session/namer.h"
+#include "user/session/priority.h"
 #include "user/session/progress.h"
 #include "user/session/sampler.h"
 
@@ -35,7 +35,6 @@
 #define DRAIN_NS (SECOND_NS / 4)
 #define BUSY_DRAIN_NS (SECOND_NS / 50) /* while threads wait for their names */
 #define EPOCH_NS SECOND_NS
-#define NICENESS -20
 
 struct session {
 	const struct session_opts *opts;
@@ -130,8 +129,10 @@ static void on_signal(struct session *s)
 	while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGUSR1) {
 			drain(s);
+			priority_lower();
 			if (s->sink->on_snapshot)
 				s->sink->on_snapshot(s->sink->arg);
+			priority_raise();
 			continue;
 		}
 		forward_signal(s, &info);
@@ -291,23 +292,12 @@ static int set_up(struct session *s)
 	return err;
 }
 
-/*
- * Among a thousand busy processes krait's share of the CPUs is less than the little that it needs:
- * 97 % of the ticks found a process that it had not come to look at. The command, forked before,
- * keeps its niceness. Without the permission (CAP_SYS_NICE) it goes on as it is.
- */
-static void raise_priority(void)
-{
-	if (setpriority(PRIO_PROCESS, 0, NICENESS) != 0)
-		log_verbose("record: niceness %d: %s", NICENESS, strerror(errno));
-}
-
 static int start(struct session *s)
 {
 	uint64_t now;
 	int err;
 
-	raise_priority();
+	priority_raise(); /* the command, forked before, is as who started krait */
 	s->result->start_mono_ns = now = clock_ns(CLOCK_MONOTONIC);
 	s->drain_at_ns = now + DRAIN_NS;
 	s->epoch_at_ns = now + EPOCH_NS;
@@ -332,6 +322,7 @@ static void finish(struct session *s)
 	r->duration_ns = clock_ns(CLOCK_MONOTONIC) - r->start_mono_ns;
 	if (!s->err)
 		drain(s);
+	priority_lower();
 	sampler_counters(s->sampler, r->counters);
 	sampler_tick_cost(s->sampler, &r->tick_total_ns, &r->tick_cnt);
 	progress_clear(&s->progress);
