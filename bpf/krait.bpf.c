@@ -88,7 +88,7 @@ struct {
 /* Powers of two: a mask makes the slot. What does not fit is looked at or sent again, never wrong.
  */
 #define STACK_SLOTS (1 << 15)
-#define CODE_SLOTS (1 << 14)
+#define CODE_SLOTS (1 << 15)
 #define STACK_SETS (1 << 13) /* 512 KB */
 #define KNOWN_SETS (1 << 13) /* 1 MB */
 
