@@ -49,7 +49,6 @@ struct walk {
 	__u64 odd_marks;    /* what marks a frame that is not plain */
 	__u64 entry_from;   /* to where the first entry frame must lead: see walk_entry */
 	__u32 win_bytes;
-	__u32 win_want;	 /* how much to read into the window next */
 	__u32 is_kept;	 /* the frames go into the STACK record; else only into the hash */
 	__u32 step_cnt;	 /* steps taken */
 	__u32 next_mark; /* step count at which the tortoise moves */

@@ -27,9 +27,6 @@
  */
 #define PLAIN_FRAMES 32
 #define STEPS_CALLS 256
-/* The first read takes in some 30 frames for about 120 ns; a walk that leaves it is deep and reads
- * whole chunks. */
-#define WINDOW_FIRST_BYTES 4096
 /* A thread state's size at most (3.12: 488); _PyCFrames lie on C stacks otherwise. */
 #define ROOT_CFRAME_BYTES 1024
 /* No chunk is smaller: Python/pystate.c, DATA_STACK_CHUNK_SIZE. */
@@ -133,7 +130,7 @@ static __always_inline bool window_fill(struct scratch *s, __u64 frame, __u32 ne
 
 	if (!chunk_find(w, frame))
 		return false;
-	lo = end - w->win_want;
+	lo = end - WINDOW_BYTES;
 	if (lo < w->chunk_lo)
 		lo = w->chunk_lo;
 	n = end - lo;
@@ -145,7 +142,6 @@ static __always_inline bool window_fill(struct scratch *s, __u64 frame, __u32 ne
 		return false;
 	w->win_lo = lo;
 	w->win_bytes = n;
-	w->win_want = WINDOW_BYTES;
 	return true;
 }
 
@@ -465,7 +461,6 @@ static __always_inline enum krait_loss walk_stack(struct scratch *s, bool is_kep
 	w->cnt_max = max_depth;
 	w->bytecode_off = s->layout.co_bytecode_off;
 	w->win_bytes = 0;
-	w->win_want = WINDOW_FIRST_BYTES;
 	w->entry_from = 0;
 	w->chunk_lo = w->chunk_hi = w->chunk_prev = 0;
 	w->chunk_is_read = false;
