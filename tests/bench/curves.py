@@ -158,9 +158,8 @@ def windows_of(curves, watch, pid, count):
     }
 
 
-def point(curves, n, args, go=None, settle_s=SETTLE_S, windows=WINDOWS, nice=0):
-    """(the Point of one run of krait, what its footer says is lost). go: called when the timers run;
-    nice: krait's own."""
+def point(curves, n, args, go=None, settle_s=SETTLE_S, windows=WINDOWS):
+    """(the Point of one run of krait, what its footer says is lost). go: called when the timers run."""
     if curves.quick:
         settle_s, windows = min(settle_s, SETTLE_S), 2
     with contextlib.ExitStack() as stack:
@@ -168,7 +167,6 @@ def point(curves, n, args, go=None, settle_s=SETTLE_S, windows=WINDOWS, nice=0):
         path = os.path.join(folder, "run.folded")
         stack.enter_context(ahead())
         krait = stack.enter_context(Krait(*args, "-o", path))
-        os.setpriority(os.PRIO_PROCESS, krait.pid, nice)
         watch = stack.enter_context(Watch(krait))
         if go:
             watch.wait(lambda r: r.runs > 0, "ticks")
@@ -253,7 +251,7 @@ class Crowd:
             target.process.stdin.flush()
 
 
-def crowd_point(curves, crowd, n, busy, stacks=1, freq_hz=FREQ_HZ, windows=WINDOWS, nice=0):
+def crowd_point(curves, crowd, n, busy, stacks=1, freq_hz=FREQ_HZ, windows=WINDOWS):
     """n processes, of which so many work. krait is asked for all children of the benchmark."""
     crowd.grow(n)
     settle_s = CROWD_SETTLE_S if busy > 100 else SETTLE_S
@@ -267,13 +265,13 @@ def crowd_point(curves, crowd, n, busy, stacks=1, freq_hz=FREQ_HZ, windows=WINDO
             spinning.close()
             crowd.work(busy, seconds, stacks)
 
-        return point(curves, n, args, go, settle_s, windows, nice)
+        return point(curves, n, args, go, settle_s, windows)
 
 
 def worst_memory(curves, crowd):
     """Many processes and many stacks, as fast as it goes."""
     n, paths, windows = (100, 10, 2) if curves.quick else (1000, 100, 20)
-    p, lines = crowd_point(curves, crowd, n, n, paths, FAST_HZ, windows, AHEAD)
+    p, lines = crowd_point(curves, crowd, n, n, paths, FAST_HZ, windows)
     what = "%s busy processes, %s stacks seen, %d Hz" % (number(n), number(p.seen), FAST_HZ)
     print("\n  %s: %s samples/s" % (what, number(p.per_s)), flush=True)
     print("    kernel %s ns, own %s ns" % (number(p.kernel_ns), number(p.own_ns)), flush=True)
@@ -285,13 +283,11 @@ def processes(curves):
     counts = curves.thin([1, 10, 100, 1000])
     with Crowd(curves.bench.py) as crowd:
 
-        def measure(busy, nice, n):
-            return crowd_point(curves, crowd, n, min(n, busy), nice=nice)
+        def measure(busy, n):
+            return crowd_point(curves, crowd, n, min(n, busy))
 
-        idle = series(curves, "one busy, the others idle", counts, partial(measure, 1, 0))
-        busy = series(curves, "all busy", counts, partial(measure, 1000, AHEAD))
-        # Not drawn: where krait gets no CPU, the cost is that of asking for it.
-        series(curves, "all busy, krait one of many", counts[-2:], partial(measure, 1000, 0))
+        idle = series(curves, "one busy, the others idle", counts, partial(measure, 1))
+        busy = series(curves, "all busy", counts, partial(measure, 1000))
         if busy[1]:
             curves.check_memory("one process", busy[1][0], ONE_BAR_MB)
         with curves.attempt("many processes and many stacks"):

@@ -9,6 +9,7 @@ BPF program, which the kernel charges to whatever was interrupted, and the CPU t
 import contextlib
 import os
 import re
+import signal
 import tempfile
 import time
 from collections import namedtuple
@@ -19,7 +20,6 @@ from harness import (
     CPU,
     CantMeasure,
     Krait,
-    Probe,
     Run,
     Target,
     Watch,
@@ -32,7 +32,7 @@ from harness import (
 )
 from kernel_cost import FREQ_HZ, OLD_S
 from krait_cost import cpu_ns
-from target_cost import work
+from target_cost import slowdown_at
 
 DEPTH = 31
 INTERVAL_US = round(1e6 / FREQ_HZ)
@@ -245,61 +245,29 @@ def samples_315(bench, report):
 # ---- What the target notices ----
 
 
-def work_alone(target, seconds, _):
-    return work(target, seconds)
+class Stopped:
+    """A peer, which is stopped while it is not its turn."""
 
+    def __init__(self, peer):
+        self.peer = peer
 
-def work_under_empty(target, seconds, _):
-    with Probe("empty", FREQ_HZ):
-        work(target, 0.2)
-        return work(target, seconds)
-
-
-def work_under_krait(target, seconds, _):
-    with Krait("-p", target.pid, "-F", FREQ_HZ, "-q", "-f", "folded", "-o", "/dev/null") as krait:
-        with Watch(krait) as watch:
-            work(target, OLD_S)
-            before = watch.read().samples
-            rates = work(target, seconds)
-            if watch.read().samples - before < seconds * FREQ_HZ / 4:
-                raise CantMeasure("krait hardly sampled the target")
-            krait.stop()
-            return rates
-
-
-def work_under_austin(target, seconds, folder):
-    with Austin(target.pid, folder) as peer:
-        peer.wait()
-        work(target, 0.2)
-        before = peer.samples()
-        rates = work(target, seconds)
-        if peer.samples() - before < seconds * FREQ_HZ / 4:
-            raise CantMeasure("Austin hardly sampled the target")
-        return rates
+    def put(self, on):
+        os.kill(self.peer.pid, signal.SIGCONT if on else signal.SIGSTOP)
 
 
 def slowdown(bench, report, why_no_austin):
-    rounds, seconds = (1, 1) if bench.quick else (5, 2)
-    under = {"the empty program": work_under_empty, "krait": work_under_krait}
-    if not why_no_austin:
-        under["Austin"] = work_under_austin
-    lost = {name: [] for name in under}
-    with contextlib.ExitStack() as stack:
+    def with_austin(target, stack):
+        if why_no_austin:
+            return {}
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="krait-bench-"))
-        target = stack.enter_context(Target(bench.py, "units", cpu=CPU))
-        work(target, 0.5)
-        for i in range(rounds):
-            order = [("alone", work_alone)] + list(under.items())
-            order = order if i % 2 == 0 else order[::-1]  # as in target_cost.py
-            got = {name: measure(target, seconds, folder) for name, measure in order}
-            for name in under:
-                pairs = zip(got[name], got["alone"])
-                lost[name].append([100 * (1 - rate / alone) for rate, alone in pairs])
-    for name, percents in lost.items():
-        for per, values in zip(("CPU second", "wall second"), zip(*percents)):
-            note = "of %d, %.2f to %.2f" % (rounds, min(values), max(values))
-            text = "%.2f %%" % median(values)
-            report.row("lost to %s, per %s" % (name, per), text, note=note)
+        peer = stack.enter_context(Austin(target.pid, folder))
+        target.ask("0.5")
+        peer.wait()
+        return {"Austin": Stopped(peer)}
+
+    slowdown_at(
+        bench, report, FREQ_HZ, lambda low, high: {"bar": 1, "value": round(high, 2)}, with_austin
+    )
 
 
 def peers(bench, report):
@@ -312,6 +280,6 @@ def peers(bench, report):
     kernel_ns = samples(bench, report, why_no_austin)
     with report.attempt("CPython 3.15's own sampler"):
         samples_315(bench, report)
-    report.head("work that the target loses to each, at %d Hz, beside itself alone" % FREQ_HZ)
+    report.head("work that a target loses at %d Hz" % FREQ_HZ)
     slowdown(bench, report, why_no_austin)
     report.row("computed from krait's BPF run time", "%.2f %%" % (100 * kernel_ns * FREQ_HZ / 1e9))

@@ -9,6 +9,7 @@
  *				how many it has had of that process
  *	probe stats		keeps the kernel's BPF run-time statistics on
  *	probe watch PID		for each line of stdin, what the perf_event program of PID has cost
+ *	probe switch PID	for each line of stdin, 0 or 1, puts the timers of PID off or on
  *	probe run CMD [ARG]...	runs CMD: when it was executed, how it ended, memory, CPU
  *	probe spin		a busy process that is no Python
  *
@@ -31,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -320,6 +322,62 @@ static int watch(const char *pid)
 	return 0;
 }
 
+/* ---- Switching ---- */
+
+#define TIMERS_MAX 1024
+
+/* The process's file descriptor as one of ours, if it is a perf event; else -1. */
+static int take_timer(int pid_fd, const char *pid, const char *fd)
+{
+	char path[512], what[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%s/fd/%s", pid, fd);
+	if (readlink(path, what, sizeof(what) - 1) < 0 || strcmp(what, "anon_inode:[perf_event]"))
+		return -1;
+	return syscall(SYS_pidfd_getfd, pid_fd, atoi(fd), 0);
+}
+
+/* All of its perf events; how many there are, or -1. */
+static int take_timers(const char *pid, int *timers)
+{
+	int pid_fd = syscall(SYS_pidfd_open, atoi(pid), 0), cnt = 0;
+	char path[64];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
+	dir = opendir(path);
+	if (pid_fd < 0 || !dir)
+		return -1;
+	while (cnt < TIMERS_MAX && (entry = readdir(dir))) {
+		timers[cnt] = take_timer(pid_fd, pid, entry->d_name);
+		cnt += timers[cnt] >= 0;
+	}
+	closedir(dir);
+	close(pid_fd);
+	return cnt;
+}
+
+static int switch_timers(const char *pid)
+{
+	int timers[TIMERS_MAX], cnt = take_timers(pid, timers);
+	char line[64];
+
+	if (cnt < 0)
+		return fail("find the timers");
+	snprintf(line, sizeof(line), "{\"timers\": %d}", cnt);
+	say(line);
+	while (fgets(line, sizeof(line), stdin)) {
+		unsigned long how = line[0] == '1' ? PERF_EVENT_IOC_ENABLE : PERF_EVENT_IOC_DISABLE;
+
+		for (int i = 0; i < cnt; i++)
+			if (ioctl(timers[i], how, 0) != 0)
+				return fail("switch a timer");
+		say("{}");
+	}
+	return 0;
+}
+
 /* ---- Running ---- */
 
 static int say_end(pid_t pid)
@@ -385,11 +443,13 @@ int main(int argc, char **argv)
 		return stats();
 	if (strcmp(mode, "watch") == 0 && argc == 3)
 		return watch(argv[2]);
+	if (strcmp(mode, "switch") == 0 && argc == 3)
+		return switch_timers(argv[2]);
 	if (strcmp(mode, "run") == 0 && argc > 2)
 		return run(argv + 2);
 	if (strcmp(mode, "spin") == 0)
 		return spin();
 	fprintf(stderr, "usage: probe empty HZ | limit HZ PID TSTATE FILE | stats | watch PID | "
-			"run CMD [ARG]... | spin\n");
+			"switch PID | run CMD [ARG]... | spin\n");
 	return 2;
 }

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the targets notice of krait, and whether krait notices all of them."""
+import contextlib
+import math
 import re
 import time
 
-from harness import ANSWER_S, CPU, CantMeasure, Krait, Probe, Target, Watch, median, number
+from harness import CPU, CantMeasure, Krait, Probe, Target, Watch, median, number
+from kernel_cost import OLD_S
 
 SLOWDOWN_FREQ_HZ = 99
+# So short that the machine's moods, which last longer, fall on neighbours alike.
+SLICE_S = 0.05
+ROUNDS, ROUNDS_QUICK = 400, 40
 LOSS_FREQ_HZ = 10000
 MAX_FREQ_HZ = 20000  # user/cmd/record.c, FREQ_MAX_HZ
 LOSS_STEP_HZ, LOSS_STEP_S = 2500, 10
@@ -14,47 +20,95 @@ LOSS_STEP_HZ, LOSS_STEP_S = 2500, 10
 # ---- Slowdown ----
 
 
-def work(target, seconds):
-    """(units per CPU second, units per second) of workloads/units.py."""
-    return [float(rate) for rate in target.ask(str(seconds)).split()]
+class Timers:
+    """The timers of a process, krait's or the empty program's, which can be put on and off."""
+
+    def __init__(self, process):
+        self.probe = Probe("switch", process.pid)
+        if not self.probe.facts["timers"]:
+            raise CantMeasure("%s has no timers" % process.pid)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.probe.__exit__(*exc)
+
+    def put(self, on):
+        self.probe.ask("1" if on else "0")
 
 
-def units_under_krait(target, seconds):
-    args = ["-p", target.pid, "-F", SLOWDOWN_FREQ_HZ, "-q", "-f", "folded", "-o", "/dev/null"]
-    with Krait(*args) as krait, Watch(krait) as watch:
-        end = time.monotonic() + ANSWER_S
-        while watch.read().samples < 5 and time.monotonic() < end:
-            target.ask("0.2")  # it only works when it is asked to
+def interval(values):
+    """(the median, where it begins, where it ends): of 100 such intervals, 95 hold the true median,
+    whatever the distribution (the ranks are those of a binomial one)."""
+    values, n = sorted(values), len(values)
+    half = 0.98 * math.sqrt(n)
+    low, high = math.floor(n / 2 - half) - 1, math.ceil(n / 2 + half)
+    return median(values), values[max(0, low)], values[min(n - 1, high)]
+
+
+def slices(target, contenders, rounds):
+    """[{name: (units per CPU second, units per second)}], a slice of work under each contender and one
+    under none ("nothing") in every round. There and back, so that what drifts falls on all alike."""
+    for contender in contenders.values():
+        contender.put(False)
+    got = []
+    for i in range(rounds):
+        names = ["nothing"] + list(contenders)
+        of_round = {}
+        for name in names if i % 2 == 0 else names[::-1]:
+            if name in contenders:
+                contenders[name].put(True)
+            of_round[name] = [float(rate) for rate in target.ask(str(SLICE_S)).split()]
+            if name in contenders:
+                contenders[name].put(False)
+        got.append(of_round)
+    return got
+
+
+def say_lost(report, got, label, name, beside="nothing", judge=None):
+    """What the target does less under `name` than under `beside`. judge(low, high): the bar."""
+    for i, per in enumerate(("CPU second", "second")):
+        percents = [100 * (1 - of_round[name][i] / of_round[beside][i]) for of_round in got]
+        middle, low, high = interval(percents)
+        note = "95 %% interval %.2f to %.2f; %d slices" % (low, high, len(got))
+        bar = judge(low, high) if judge else {}
+        report.row("%s, per %s" % (label, per), "%.2f %%" % middle, note=note, **bar)
+
+
+def slowdown_at(bench, report, freq_hz, judge, more=lambda target, stack: {}):
+    """What krait and the empty program take from one target at this rate, and what more(target,
+    stack) adds to them."""
+    rounds = ROUNDS_QUICK if bench.quick else ROUNDS
+    args = ["-F", freq_hz, "-q", "-f", "folded", "-o", "/dev/null"]
+    with contextlib.ExitStack() as stack:
+        target = stack.enter_context(Target(bench.py, "units", cpu=CPU))
+        empty = stack.enter_context(Probe("empty", freq_hz))
+        krait = stack.enter_context(Krait("-p", target.pid, *args))
+        watch = stack.enter_context(Watch(krait))
+        end = time.monotonic() + OLD_S
+        while time.monotonic() < end:
+            target.ask("0.1")  # it only works when it is asked to
+        contenders = {
+            "the empty program": stack.enter_context(Timers(empty)),
+            "krait": stack.enter_context(Timers(krait)),
+        }
+        contenders.update(more(target, stack))
         before = watch.read().samples
-        units = work(target, seconds)[0]
-        if watch.read().samples - before < 10:
-            raise CantMeasure("the target was not sampled")
-        krait.stop()
-        return units
-
-
-def units_under_empty(target, seconds):
-    with Probe("empty", SLOWDOWN_FREQ_HZ):
-        target.ask("0.2")
-        return work(target, seconds)[0]
+        got = slices(target, contenders, rounds)
+        if watch.read().samples - before < rounds * SLICE_S * freq_hz / 2:
+            raise CantMeasure("the target was hardly sampled")
+        for name in contenders:
+            say_lost(report, got, "to %s" % name, name)
+        judge = None if bench.quick else judge  # too few slices to tell
+        say_lost(report, got, "to krait beyond empty", "krait", "the empty program", judge)
 
 
 def slowdown(bench, report):
-    report.head("slowdown of the target at %d Hz, beside the empty program" % SLOWDOWN_FREQ_HZ)
-    pairs, seconds = (2, 1) if bench.quick else (5, 2)
-    measures = [units_under_krait, units_under_empty]
-    loss = []
-    with Target(bench.py, "units", cpu=CPU) as target:
-        target.ask("0.5")
-        for pair in range(pairs):
-            # ABBA: what drifts with time falls on both alike.
-            order = measures if pair % 2 == 0 else measures[::-1]
-            got = {measure: measure(target, seconds) for measure in order}
-            loss.append(100 * (1 - got[units_under_krait] / got[units_under_empty]))
-    report.row(
-        "work per CPU second lost",
-        "%.2f %%" % median(loss),
-        note="%d pairs, %.2f to %.2f" % (pairs, min(loss), max(loss)),
+    """At the default rate no difference is to be seen: the interval has 0 in it."""
+    report.head("work that a target loses at %d Hz" % SLOWDOWN_FREQ_HZ)
+    slowdown_at(
+        bench, report, SLOWDOWN_FREQ_HZ, lambda low, high: {"bar": 0, "value": round(low, 2)}
     )
     if bench.default_beyond_ns:
         computed = 100 * bench.default_beyond_ns * SLOWDOWN_FREQ_HZ / 1e9
