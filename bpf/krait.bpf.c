@@ -6,9 +6,9 @@
  * A tick costs in proportion to what it has to find out. Not a target: a look at what this CPU
  * remembers of it. A stack that user space knows: the thread state checked, the frames read in bulk
  * and hashed, one SAMPLE of 40 bytes written. A stack new in this epoch: walked again and kept, its
- * code objects read and verified as well, and a STACK record, with a CODE record for each code
- * object not yet sent. What is rare stands in global functions: the verifier takes each by itself,
- * and the path of every tick stays short.
+ * code objects read and verified as well, and a STACK record and a CODE record for each code
+ * object, unless they have been sent. What is rare stands in global functions: the verifier takes
+ * each by itself, and the path of every tick stays short.
  *
  * Every tick on a target ends in exactly one counter: a sample, or the reason why there is none
  * (abi.h, KRAIT_LOSSES). Runs in the timer interrupt, so it never sleeps, and a page that is not
@@ -33,7 +33,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Ring bytes waiting to be read at which user space is woken: it reads on a timer otherwise. */
 KRAIT_CONFIG __u32 wake_bytes = 1 << 20;
 
-/* Raised by user space about once a second; a stack is sent and verified again in each epoch. */
+/* Raised by user space about once a second; a stack is verified again in each epoch. */
 volatile __u32 epoch = 1;
 /* Frames of a stack at most. A variable beside the epoch, not a constant: the constants lie on a
  * page that a tick would have to touch for nothing else. */
@@ -270,14 +270,13 @@ KRAIT_GLOBAL int thread_name(struct scratch *s)
 	return 0;
 }
 
-/* Sends the stack s->stack_id unless user space got it in this epoch. */
+/* Sends the stack s->stack_id unless user space has it. Its meaning never changes. */
 static __always_inline enum krait_loss stack_send(struct scratch *s, struct krait_stack_rec *stack)
 {
 	struct sent_pair *pair = sent_stack_get(s->stack_id);
-	__u64 tag = s->stack_id ^ mix64(s->epoch);
 	__u32 n = sizeof(*stack) + s->walk.cnt * sizeof(struct krait_frame);
 
-	if (pair && sent_has(pair, tag))
+	if (pair && sent_has(pair, s->stack_id))
 		return KRAIT_LOSS_NONE;
 	stack->h.kind = KRAIT_STACK;
 	stack->h.flags = s->walk.flags;
@@ -293,7 +292,7 @@ static __always_inline enum krait_loss stack_send(struct scratch *s, struct krai
 		return KRAIT_LOSS_STACK_NOT_SENT;
 	platform_count(KRAIT_CNT_STACKS, 1);
 	if (pair)
-		sent_add(pair, tag);
+		sent_add(pair, s->stack_id);
 	return KRAIT_LOSS_NONE;
 }
 

@@ -204,22 +204,21 @@ struct thread_memo {
 
 /*
  * Which ids user space has: a two-way direct-mapped cache instead of an LRU map. A write is one
- * aligned word, there is nothing to allocate or lock, and a collision costs a record sent twice. A
- * tag is the id, for stacks mixed with the epoch.
+ * aligned word, there is nothing to allocate or lock, and a collision costs a record sent twice.
  */
 struct sent_pair {
-	__u64 tag[2];
+	__u64 id[2];
 };
 
-static __always_inline bool sent_has(const struct sent_pair *pair, __u64 tag)
+static __always_inline bool sent_has(const struct sent_pair *pair, __u64 id)
 {
-	return pair->tag[0] == tag || pair->tag[1] == tag;
+	return pair->id[0] == id || pair->id[1] == id;
 }
 
-static __always_inline void sent_add(struct sent_pair *pair, __u64 tag)
+static __always_inline void sent_add(struct sent_pair *pair, __u64 id)
 {
-	pair->tag[1] = pair->tag[0];
-	pair->tag[0] = tag;
+	pair->id[1] = pair->id[0];
+	pair->id[0] = id;
 }
 
 /* A half-written pair of words must be no answer instead of a wrong one: any CPU writes without a

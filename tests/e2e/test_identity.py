@@ -7,6 +7,7 @@ import time
 
 import folded
 import kraitrun
+import targets
 from targets import Workload, record_cpu, wait_cpu
 
 sys.path.insert(0, os.path.join(kraitrun.TREE, "tests", "accuracy"))
@@ -17,6 +18,7 @@ FREQ_HZ = 4999
 STOPS = 5
 # Two epochs of trust (bpf/code.h, TRUST_EPOCHS), of a second each.
 STOPPED_S = 2.1
+REPLACED_S, REPLACED_FREQ_HZ = 4, 499  # longer than it takes to trust, and to look again
 
 
 def test_a_stop_makes_no_code_trustworthy(one_py, tmp_path):
@@ -42,6 +44,21 @@ def test_a_stop_makes_no_code_trustworthy(one_py, tmp_path):
     wrong = [(why(stack), stack) for stack in stacks if why(stack)]
     assert not wrong, "%d stacks, such as %s" % (len(wrong), wrong[:3])
     assert folded.total(stacks) > 1000
+
+
+def test_code_that_is_replaced_after_seconds(one_py, tmp_path):
+    """
+    Another function's code at the same address, its instructions at the same places: a stack that
+    was known for seconds is looked at again within one, and then has the new name.
+    """
+    path = tmp_path / "x.folded"
+    command = targets.command(one_py, "replaced", REPLACED_S)
+    kraitrun.record("-F", REPLACED_FREQ_HZ, "-o", path, "--", *command)
+    stacks = folded.read(path)
+    old, new = (folded.total(folded.having(stacks, name)) for name in ("old", "new"))
+    each = REPLACED_S * REPLACED_FREQ_HZ
+    assert new > each / 2, (old, new)
+    assert old + new > 1.7 * each
 
 
 def test_threads_that_a_fork_left_behind_are_gone(py, tmp_path):

@@ -161,16 +161,16 @@ def test_no_children(one_py, tmp_path):
     assert {stack.pid for stack in folded.read(output)} <= {forks.pid, spin.pid}
 
 
-# ---- Epochs ----
+# ---- What is sent ----
 
 
-def test_a_stack_is_sent_again_each_second(spin, tmp_path):
-    """What bounds a loss and the age of a name (ARCHITECTURE.md): in four seconds three times at least, since
-    a busy host may be late with some."""
+def test_a_stack_is_sent_once(spin, tmp_path):
+    """Whatever the ring took user space has. (That a stack is looked at again each second:
+    test_identity.py.)"""
     path = tmp_path / "x.krait"
     kraitrun.record("-p", spin.pid, "-d", 4, "-F", 499, "-o", path, seconds=4)
     sent = Counter(stack.stack_id for stack in read_recording(str(path)).stacks)
-    assert max(sent.values()) >= 3, sent
+    assert sent and max(sent.values()) == 1, sent
 
 
 # ---- Where it writes ----

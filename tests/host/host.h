@@ -262,7 +262,7 @@ struct sent_pair *sent_code_get(__u64 id)
 	uint32_t slot = id % SENT_CODES;
 
 	for (uint32_t i = 0; i < SENT_CODES; i++, slot = (slot + 1) % SENT_CODES)
-		if (!host.sent_codes[slot].tag[0] || sent_has(&host.sent_codes[slot], id))
+		if (!host.sent_codes[slot].id[0] || sent_has(&host.sent_codes[slot], id))
 			break;
 	return &host.sent_codes[slot];
 }

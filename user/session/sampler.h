@@ -63,7 +63,7 @@ int sampler_judge(struct sampler *s, pid_t pid, const struct krait_proc *verdict
 /* The number of this layout for krait_proc.layout_idx, or -ENOSPC. */
 int sampler_layout(struct sampler *s, const struct krait_layout *layout);
 
-/* From now on stacks are sent and verified once again. */
+/* From now on stacks are verified once again. */
 void sampler_next_epoch(struct sampler *s);
 /* Time spent in the program of the tick so far, and its runs, idle CPUs' excluded; 0 unless
  * opts.measure. */
