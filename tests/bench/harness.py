@@ -29,6 +29,7 @@ import pythons
 
 ANSWER_S = 30  # how long a process may take to say something: a busy host is slow
 SETTLE_S = 0.4  # after the first samples: every code object has been seen by then
+OLD_S = 3.2  # after the first samples: by then krait trusts what has not changed
 WINDOW_S = 0.02
 
 CPU = max(os.sched_getaffinity(0))  # where the one busy target is kept
@@ -189,7 +190,7 @@ class Krait(Run):
         super().__init__(KRAIT, "record", *args)
 
 
-Reading = namedtuple("Reading", "time_ns run_ns runs targets unjudged samples stacks codes maps_bytes")
+Reading = namedtuple("Reading", "time_ns run_ns runs targets unjudged samples stacks codes ring_bytes maps_bytes")
 
 
 def minus(a, b):

@@ -19,6 +19,7 @@ from harness import (
     CantMeasure,
     Krait,
     LIMIT,
+    OLD_S,
     Probe,
     SETTLE_S,
     Target,
@@ -33,22 +34,20 @@ from harness import (
 )
 
 FREQ_HZ = 999
-EPOCH_S = 1  # user/session/session.c, EPOCH_NS: a stack is sent and verified again so often
+EPOCH_S = 1  # user/session/session.c, EPOCH_NS: a stack is verified again so often
 YOUNG_S = 1.0
-OLD_S = 3.2  # after the first samples: by then krait trusts what has not changed
-SAMPLE_BAR_NS, SAMPLE_GOAL_NS = 2000, 1500
+SAMPLE_BAR_NS, BEYOND_BAR_NS = 2000, 1500
 # What a first prototype of the walk took where the bars were set, 30 frames at 999 Hz.
 PROTOTYPE_NS = 1290
-FRAME_BAR_NS, FRAME_GOAL_NS = 20, 12
+FRAME_BAR_NS = 12
 REJECT_BAR_NS = 100
 LIMIT_OF = (3, 11), 30  # the CPython and the depth that limit.bpf.c knows
 LEAST = "the least for such a stack: its memory copied"
 DEFAULT_HZ, WARM_HZ = 99, 9999  # what krait runs at unless told; so fast that caches stay warm
 
 # young: while krait does not yet trust the code objects (bpf/code.h, TRUST_EPOCHS) and reads them
-# at every tick; least: the tenth part of the windows that was disturbed least; first: what a tick
-# that sends a stack, once a second, costs beyond the others
-Cost = namedtuple("Cost", "mean_ns young_ns least_ns first_ns")
+# at every tick; least: the tenth part of the windows that was disturbed least
+Cost = namedtuple("Cost", "mean_ns young_ns least_ns")
 
 
 def mean_ns(readings):
@@ -93,15 +92,11 @@ def mean_of(first, last, reject_ns):
 def cost_of(young, old, reject_ns):
     """The Cost, from readings early in krait's run and from others later in it."""
     windows = [minus(b, a) for a, b in zip(old, old[1:])]
-    known = [samples_ns(d, reject_ns) / d.samples for d in windows if d.samples and not d.stacks]
-    known = sorted(known) or [float("nan")]  # varied work has new stacks in every window
-    usual = median(known)
-    first = [(samples_ns(d, reject_ns) - d.samples * usual) / d.stacks for d in windows if d.stacks]
+    costs = sorted(samples_ns(d, reject_ns) / d.samples for d in windows if d.samples)
     return Cost(
         mean_of(old[0], old[-1], reject_ns),
         mean_of(young[0], young[-1], reject_ns),
-        known[len(known) // 10],
-        median(first or [float("nan")]),
+        costs[len(costs) // 10],
     )
 
 
@@ -177,7 +172,6 @@ class Depth:
             number(mean) + " ns",
             bar=SAMPLE_BAR_NS if barred and self.depth == 30 else None,
             value=mean,
-            goal=SAMPLE_GOAL_NS,
             note="%s beyond empty, %s in the first seconds; %s"
             % (
                 number(mean - empty),
@@ -197,7 +191,6 @@ def slope(report, shallow, deep, barred):
         "%.1f ns" % ns,
         bar=FRAME_BAR_NS if barred else None,
         value=ns,
-        goal=FRAME_GOAL_NS,
         note="%.0f in the first seconds" % young,
     )
 
@@ -236,6 +229,8 @@ def scaled_row(report, d):
 
 def headline_extras(report, d):
     """What the headline consists of. d: the Depth of 30 frames."""
+    beyond = median(mean - empty for mean, empty in zip(d.means, d.empty))
+    report.row("30 frames, beyond empty", number(beyond) + " ns", bar=BEYOND_BAR_NS, value=beyond)
     report.row("of it, the empty program", number(median(d.empty)) + " ns", note=spread(d.empty))
     if d.limit:
         report.row(
@@ -248,11 +243,6 @@ def headline_extras(report, d):
         "30 frames, where least disturbed",
         number(d.median("least_ns")) + " ns",
         note="a tenth of the windows of %g s is faster" % WINDOW_S,
-    )
-    report.row(
-        "30 frames, once a second for each stack",
-        "+%s ns" % number(d.median("first_ns")),
-        note="to send and verify it again; roughly",
     )
 
 

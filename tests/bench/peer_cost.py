@@ -20,6 +20,7 @@ from harness import (
     CPU,
     CantMeasure,
     Krait,
+    OLD_S,
     Run,
     Target,
     Watch,
@@ -30,7 +31,7 @@ from harness import (
     spread,
     stats,
 )
-from kernel_cost import FREQ_HZ, OLD_S
+from kernel_cost import FREQ_HZ
 from krait_cost import cpu_ns
 from target_cost import slowdown_at
 

@@ -297,13 +297,14 @@ static void say_reading(const struct held *held)
 	snprintf(line, sizeof(line),
 		 "{\"has_counters\": %s, \"time_ns\": %llu, \"run_ns\": %llu, \"runs\": %llu, "
 		 "\"targets\": %llu, \"unjudged\": %llu, \"samples\": %llu, \"stacks\": %llu, "
-		 "\"codes\": %llu, \"maps_bytes\": %llu}",
+		 "\"codes\": %llu, \"ring_bytes\": %llu, \"maps_bytes\": %llu}",
 		 held->scratches ? "true" : "false", (unsigned long long)now_ns(),
 		 (unsigned long long)info.run_time_ns, (unsigned long long)info.run_cnt,
 		 (unsigned long long)c[KRAIT_CNT_TARGET_TICKS],
 		 (unsigned long long)c[KRAIT_CNT_UNJUDGED_TICKS],
 		 (unsigned long long)c[KRAIT_CNT_SAMPLES], (unsigned long long)c[KRAIT_CNT_STACKS],
-		 (unsigned long long)c[KRAIT_CNT_CODES], (unsigned long long)held->maps_bytes);
+		 (unsigned long long)c[KRAIT_CNT_CODES],
+		 (unsigned long long)c[KRAIT_CNT_RING_BYTES], (unsigned long long)held->maps_bytes);
 	say(line);
 }
 

@@ -56,17 +56,14 @@ class Report:
     def head(self, text):
         print("\n%s" % text, flush=True)
 
-    def row(self, label, text, bar=None, value=None, goal=None, note=""):
-        """One figure; `value` is compared with the bar, and with the goal behind it."""
+    def row(self, label, text, bar=None, value=None, note=""):
+        """One figure; `value` is compared with the bar."""
         verdict = ""
         if bar is not None:
             verdict = "%-6s bar %s" % ("ok" if value <= bar else "MISSED", "{:,}".format(bar))
             self.missed += value > bar
-            if goal and value <= bar:
-                reached = "too" if value <= goal else "not yet"
-                verdict += ", goal %s %s" % ("{:,}".format(goal), reached)
         columns = (label, text, verdict, "(%s)" % note if note else "")
-        print(("  %-44s %12s   %-33s %s" % columns).rstrip(), flush=True)
+        print(("  %-44s %12s   %-18s %s" % columns).rstrip(), flush=True)
 
 
 class Bench:

@@ -5,8 +5,7 @@ import math
 import re
 import time
 
-from harness import CPU, CantMeasure, Krait, Probe, Target, Watch, median, number
-from kernel_cost import OLD_S
+from harness import CPU, CantMeasure, Krait, OLD_S, Probe, Target, Watch, median, number
 
 SLOWDOWN_FREQ_HZ = 99
 # So short that the machine's moods, which last longer, fall on neighbours alike.
