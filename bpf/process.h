@@ -23,7 +23,7 @@ const volatile __u32 follow_children = 1;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384); /* user space sizes it from the host's pid limit */
+	__uint(max_entries, 16384);
 	__type(key, __u32);
 	__type(value, struct krait_proc);
 } procs SEC(".maps");

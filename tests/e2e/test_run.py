@@ -2,6 +2,7 @@
 """How a recording is aimed, ended and written."""
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -216,6 +217,41 @@ def test_verbose_says_more(spin, tmp_path):
     assert all(line.startswith("krait: ") for line in verbose.err.splitlines())
     # The slow way to load, for kernels on which the fast one fails: on no kernel that is known.
     assert "all of the kernel's BTF is read" not in verbose.err
+
+
+def stats_of(err):
+    """{what is measured: the number} of --stats, and of the ids that were sent."""
+    numbers = {
+        "tick_ns": r"stats: (\d+) ns per tick in BPF",
+        "ticks": r"in BPF, (\d+) ticks",
+        "cpu_us": r"stats: ([\d.]+) us of krait's CPU per sample",
+        "start_ms": r"the start, which took (\d+) ms",
+        "bytes": r"; ([\d.]+) bytes per sample",
+        "stacks_sent": r"stats: (\d+) stacks and",
+        "codes_sent": r"and (\d+) code objects sent",
+        "maps_mb": r"maps of ([\d.]+) MB",
+        "processes": r"MB: (\d+) of 16384 processes",
+        "stacks": r" (\d+) of 65536 stacks",
+        "codes": r" (\d+) of 65536 code objects",
+        "waiting": r"at most (\d+) of \d+ bytes of records",
+        "samples": r"and (\d+) of 1024 samples of a CPU",
+    }
+    return {name: float(re.search(pattern, err)[1]) for name, pattern in numbers.items()}
+
+
+def test_stats(spin, tmp_path):
+    """What is sent is what the maps of the ids hold. A sample has 40 bytes, a stack more. A CPU has
+    room for two seconds of samples, and they are read four times a second."""
+    args = ["-p", spin.pid, "-d", 2, "-F", 499, "-o", tmp_path / "run.folded"]
+    run = kraitrun.record("--stats", *args, seconds=2)
+    s = stats_of(run.err)
+    assert s["tick_ns"] > 0 and s["cpu_us"] > 0 and s["start_ms"] > 0
+    assert s["ticks"] >= run.ledger.samples
+    assert s["bytes"] >= 40 + 40 * s["stacks_sent"] / run.ledger.samples
+    assert (s["stacks"], s["codes"]) == (s["stacks_sent"], s["codes_sent"])
+    assert s["stacks"] >= 1 and s["codes"] >= 1 and s["processes"] == 1
+    assert 1 < s["maps_mb"] < 16
+    assert s["waiting"] >= 40 and 0 < s["samples"] <= 1024
 
 
 # ---- Lines: --function, --no-lineno ----

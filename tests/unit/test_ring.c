@@ -97,8 +97,10 @@ static void test_in_order(void **state)
 	assert_int_equal(r.bytes[1], 3);
 	assert_int_equal(r.bytes[2], 24);
 	assert_int_equal(k->read_pos, k->written_pos);
+	put(k, 8, 4, 0);
 	assert_int_equal(ring_take(&k->ring, on_record, &r), 0);
-	assert_int_equal(r.cnt, 3);
+	assert_int_equal(r.cnt, 4);
+	assert_int_equal(k->ring.peak_bytes, 8 + 16 + 8 + 8 + 8 + 24);
 }
 
 /* Of all lengths, so across the end at every place where one can. */

@@ -127,6 +127,7 @@ static void test_only_what_was_looked_at(void **state)
 	ASSERT_READ(&r, 1, 1000);
 	r = take(k);
 	assert_int_equal(r.cnt, 0);
+	assert_int_equal(k->samples.peak, 2);
 }
 
 /* A ring goes round and round; each sample is read once, and a full one takes no more. */

@@ -143,22 +143,32 @@ void footer_run(const struct session_result *r)
 	cost_line(r);
 }
 
+static void usage_lines(const struct usage *u)
+{
+	log_info("stats: maps of %.1f MB: %" PRIu64 " of %" PRIu64 " processes, %" PRIu64
+		 " of %" PRIu64 " stacks, %" PRIu64 " of %" PRIu64 " code objects",
+		 u->maps_bytes / 1048576.0, u->procs.used, u->procs.room, u->stacks.used,
+		 u->stacks.room, u->codes.used, u->codes.room);
+	log_info("stats: waiting to be read at most %" PRIu64 " of %" PRIu64
+		 " bytes of records, and %" PRIu64 " of %" PRIu64 " samples of a CPU",
+		 u->ring_bytes.used, u->ring_bytes.room, u->samples.used, u->samples.room);
+}
+
 void footer_stats(const struct session_result *r)
 {
 	uint64_t samples = r->counters[KRAIT_CNT_SAMPLES];
-	struct rusage use;
 
-	getrusage(RUSAGE_SELF, &use);
 	if (r->tick_cnt)
-		log_info("stats: %.0f ns per tick in BPF, %" PRIu64 " ticks",
-			 (double)r->tick_total_ns / r->tick_cnt, r->tick_cnt);
+		log_info("stats: %.0f ns per tick in BPF, %" PRIu64 " ticks, %" PRIu64
+			 " of them on other processes",
+			 (double)r->tick_total_ns / r->tick_cnt, r->tick_cnt,
+			 r->counters[KRAIT_CNT_OTHER_TICKS]);
 	if (samples)
-		log_info("stats: %.2f us of krait's CPU per sample (start-up included), %.1f bytes "
-			 "per sample",
-			 (seconds(use.ru_utime) + seconds(use.ru_stime)) * 1e6 / samples,
+		log_info("stats: %.2f us of krait's CPU per sample after the start, which took "
+			 "%.0f ms; %.1f bytes per sample",
+			 (r->end_cpu_ns - r->start_cpu_ns) / 1e3 / samples, r->start_cpu_ns / 1e6,
 			 (double)sent_bytes(r->counters) / samples);
-	log_info("stats: %" PRIu64 " stacks and %" PRIu64 " code objects sent, %" PRIu64
-		 " ticks on other processes",
-		 r->counters[KRAIT_CNT_STACKS], r->counters[KRAIT_CNT_CODES],
-		 r->counters[KRAIT_CNT_OTHER_TICKS]);
+	log_info("stats: %" PRIu64 " stacks and %" PRIu64 " code objects sent",
+		 r->counters[KRAIT_CNT_STACKS], r->counters[KRAIT_CNT_CODES]);
+	usage_lines(&r->usage);
 }

@@ -84,8 +84,11 @@ static int take_one(struct ring *r, uint64_t pos, uint32_t head, ring_record_fn 
 int ring_take(struct ring *r, ring_record_fn fn, void *arg)
 {
 	uint64_t pos = *r->read_pos;
+	uint64_t waiting = __atomic_load_n(r->written_pos, __ATOMIC_ACQUIRE) - pos;
 	int ret = 0;
 
+	if (waiting > r->peak_bytes)
+		r->peak_bytes = waiting;
 	while (ret >= 0 && pos < __atomic_load_n(r->written_pos, __ATOMIC_ACQUIRE)) {
 		/* A header never lies across the end: all is aligned to its size. */
 		const uint32_t *at = (const uint32_t *)(r->data + (pos & (r->bytes - 1)));

@@ -19,6 +19,7 @@ struct ring {
 	size_t bytes;	/* of data, a power of two; 0: not open */
 	uint8_t *whole; /* a record that lies across the end */
 	size_t whole_bytes;
+	uint64_t peak_bytes; /* that waited when a reading began, at most */
 };
 
 /* What is called with each record, `bytes` of it; a negative value ends the reading. */

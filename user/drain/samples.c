@@ -48,8 +48,14 @@ static uint64_t written(const struct samples *s, uint32_t cpu)
 
 void samples_look(struct samples *s)
 {
-	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++)
+	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++) {
+		uint64_t waiting;
+
 		s->seen[cpu] = written(s, cpu);
+		waiting = s->seen[cpu] - cpu_at(s, cpu)->samples_read;
+		if (waiting > s->peak)
+			s->peak = waiting;
+	}
 }
 
 static struct krait_sample_rec *sample_at(const struct samples *s, uint32_t cpu, uint64_t n)

@@ -23,6 +23,7 @@ struct samples {
 	uint32_t cpu_cnt;
 	uint32_t slot_cnt; /* a power of two */
 	uint64_t *seen;	   /* of each CPU: how many samples the last look found */
+	uint64_t peak;	   /* of one CPU's samples, that waited when it was looked at, at most */
 };
 
 /* What is called with each record, `avail` bytes; a negative value ends the reading. */

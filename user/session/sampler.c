@@ -391,6 +391,33 @@ void sampler_tick_cost(const struct sampler *s, uint64_t *total_ns, uint64_t *cn
 	*cnt = info.run_cnt;
 }
 
+static struct fill fill_of(int64_t used, uint64_t room)
+{
+	return (struct fill){.used = used > 0 ? used : 0, .room = room};
+}
+
+/* An array of ids. */
+static struct fill fill_of_ids(const struct bpf_map *map)
+{
+	return fill_of(map_words(bpf_map__fd(map), bpf_map__value_size(map)),
+		       array_bytes(map) / sizeof(uint64_t));
+}
+
+void sampler_usage(const struct sampler *s, struct usage *out)
+{
+	const struct bpf_map *map, *procs = s->skel->maps.procs;
+
+	*out = (struct usage){
+		.procs = fill_of(map_keys(bpf_map__fd(procs), bpf_map__value_size(procs)),
+				 bpf_map__max_entries(procs)),
+		.stacks = fill_of_ids(s->skel->maps.sent_stacks),
+		.codes = fill_of_ids(s->skel->maps.sent_codes),
+		.ring_bytes = fill_of(s->ring.peak_bytes, s->ring.bytes),
+		.samples = fill_of(s->samples.peak, s->samples.slot_cnt),
+	};
+	bpf_object__for_each_map(map, s->skel->obj) out->maps_bytes += map_memory(bpf_map__fd(map));
+}
+
 void sampler_counters(const struct sampler *s, uint64_t *counters)
 {
 	memset(counters, 0, KRAIT_CNT_CNT * sizeof(*counters));

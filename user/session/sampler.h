@@ -3,8 +3,8 @@
  * The BPF side as user space sees it: loaded, sized for this host, attached to a timer per CPU, and
  * read.
  *
- * The only file that knows libbpf. Failures are logged in one line with the fix; libbpf's own words
- * show with --verbose.
+ * Programs, maps and rings are here, and libbpf with them. Failures are logged in one line with the
+ * fix; libbpf's own words show with --verbose.
  */
 #ifndef KRAIT_SESSION_SAMPLER_H
 #define KRAIT_SESSION_SAMPLER_H
@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "bpf/abi.h"
+#include "user/session/usage.h"
 
 struct sampler;
 
@@ -68,6 +69,9 @@ void sampler_next_epoch(struct sampler *s);
 /* Time spent in the program of the tick so far, and its runs, idle CPUs' excluded; 0 unless
  * opts.measure. */
 void sampler_tick_cost(const struct sampler *s, uint64_t *total_ns, uint64_t *cnt);
+
+/* How full the maps are now, and the rings have been; it takes some milliseconds. */
+void sampler_usage(const struct sampler *s, struct usage *out);
 
 /* The kernel's counters so far, summed over the CPUs: KRAIT_CNT_CNT of them. */
 void sampler_counters(const struct sampler *s, uint64_t *counters);

@@ -298,6 +298,7 @@ static int start(struct session *s)
 	int err;
 
 	priority_raise(); /* the command, forked before, is as who started krait */
+	s->result->start_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	s->result->start_mono_ns = now = clock_ns(CLOCK_MONOTONIC);
 	s->drain_at_ns = now + DRAIN_NS;
 	s->epoch_at_ns = now + EPOCH_NS;
@@ -309,6 +310,15 @@ static int start(struct session *s)
 	if (err)
 		log_error("record: run %s: %s", s->opts->command[0], strerror(-err));
 	return err;
+}
+
+static void take_measures(const struct session *s)
+{
+	struct session_result *r = s->result;
+
+	r->end_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	sampler_tick_cost(s->sampler, &r->tick_total_ns, &r->tick_cnt);
+	sampler_usage(s->sampler, &r->usage);
 }
 
 /* Ends the sampling, takes what still waits, and the books. */
@@ -324,7 +334,8 @@ static void finish(struct session *s)
 		drain(s);
 	priority_lower();
 	sampler_counters(s->sampler, r->counters);
-	sampler_tick_cost(s->sampler, &r->tick_total_ns, &r->tick_cnt);
+	if (s->opts->measure)
+		take_measures(s);
 	progress_clear(&s->progress);
 }
 

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "bpf/abi.h"
+#include "user/session/usage.h"
 
 struct session_opts {
 	uint32_t freq_hz;
@@ -49,8 +50,11 @@ struct session_result {
 	uint64_t start_mono_ns, duration_ns;
 	uint64_t first_sample_ns; /* after the start; 0: there was none */
 	uint64_t counters[KRAIT_CNT_CNT];
-	uint64_t tick_total_ns,
-		tick_cnt; /* with opts.measure: time in the BPF program, and its runs */
+	/* With opts.measure: time in the BPF program, and its runs; krait's own CPU time before the
+	 * first tick and until the last record was taken; and how full the maps were. */
+	uint64_t tick_total_ns, tick_cnt;
+	uint64_t start_cpu_ns, end_cpu_ns;
+	struct usage usage;
 	uint64_t records_malformed;
 	uint32_t python_cnt; /* processes judged to be profilable, forked children not counted */
 	struct session_refusal refusals[SESSION_REFUSALS];
