@@ -293,6 +293,22 @@ static void look(uint64_t free_threaded, struct target *t)
 	discover_free(d);
 }
 
+/* PyInterpreterState is large; what the walker has 16 bits for must not be cut to them. */
+static void test_offset_that_does_not_fit(void **state)
+{
+	struct py_layout l;
+
+	(void)state;
+	assert_int_equal(parse_with(56, 65528, &l), 0);
+	assert_int_equal(l.walk.interp_id_off, 65528);
+	assert_int_equal(parse_with(56, 65536, &l), -95);
+	assert_int_equal(parse_with(56, 65536 + 7280, &l), -95);
+	assert_int_equal(parse_with(120, 65536 + 16, &l), -95);
+	/* This one has 32. */
+	assert_int_equal(parse_with(72, 65536 + 7336, &l), 0);
+	assert_int_equal(l.walk.interp_threads_off, 65536 + 7336);
+}
+
 /* A process that shows such offsets is one that has no interpreter yet, with a GIL or without. */
 static void test_offsets_of_a_process(void **state)
 {
@@ -380,6 +396,7 @@ int main(void)
 		cmocka_unit_test(test_free_threaded),
 		cmocka_unit_test(test_gc_frame),
 		cmocka_unit_test(test_hostile_values),
+		cmocka_unit_test(test_offset_that_does_not_fit),
 		cmocka_unit_test(test_version_strings),
 		cmocka_unit_test(test_bytecode_copies),
 		cmocka_unit_test(test_offsets_of_a_process),

@@ -133,6 +133,8 @@ static bool take_field(const void *bytes, int col, const struct field *f, struct
 
 	if (size > groups[f->group].max || off > size || f->bytes > size - off || off % f->bytes)
 		return false;
+	if (!f->is_u32 && off >= KRAIT_NO_OFF) /* of PyInterpreterState, which is that large */
+		return false;
 	if (f->is_u32)
 		memcpy(goal, &(uint32_t){off}, sizeof(uint32_t));
 	else
