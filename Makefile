@@ -82,6 +82,7 @@ MAIN_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard user/main.c))
 UNIT_TESTS := $(patsubst %.c,$(OUT)/%,$(sort $(wildcard tests/unit/test_*.c)))
 HOST_TESTS := $(patsubst %.c,$(OUT)/%,$(sort $(wildcard tests/host/test_*.c)))
 ORACLE := $(patsubst %.c,$(OUT)/%,$(wildcard tests/oracle/oracle.c))
+FUZZERS := $(patsubst tests/%.c,$(OUT)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
 # ---- Tools that are missing: one line, before anything is tried ----
 
@@ -98,7 +99,7 @@ endif
 
 .PHONY: all clean install uninstall help lint deps deps-test profile bench pictures
 .PHONY: test test-unit test-host test-oracle test-golden test-layouts test-e2e tests-build
-.PHONY: test-accuracy test-accuracy-short test-kernels layouts
+.PHONY: test-accuracy test-accuracy-short test-kernels layouts fuzz
 
 all: $(if $(MAIN_OBJ),$(KRAIT)) $(LIB)
 
@@ -159,6 +160,39 @@ tests-build: $(UNIT_TESTS) $(HOST_TESTS) $(ORACLE)
 $(ORACLE): %: %.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+# ---- Fuzz targets: all of the sources once more, by clang, for its libFuzzer ----
+
+# Seconds for each target.
+FUZZ_S ?= 30
+FUZZ_SAN := address,undefined
+FUZZ_FLAGS = -std=gnu11 -O1 -g $(WARN) $(CPP_FLAGS) -fsanitize=fuzzer-no-link,$(FUZZ_SAN) \
+	-fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZ_LIB := $(OUT)/fuzz/libkrait.a
+FUZZ_LIB_OBJ := $(LIB_SRC:%.c=$(OUT)/fuzz/%.o) $(PROTO_SRC:%.proto=$(OUT)/fuzz/%.pb-c.o)
+FUZZ_OBJ := $(FUZZERS:$(OUT)/fuzz/%=$(OUT)/fuzz/tests/fuzz/%.o)
+
+$(OUT)/fuzz/tests/%.o: TEST_FLAGS = $(HOST_FLAGS)
+$(OUT)/fuzz/%.o: %.c | $(GENERATED)
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(TEST_FLAGS) $(FUZZ_FLAGS) -c -o $@ $<
+
+$(OUT)/fuzz/%.pb-c.o: $(OUT)/%.pb-c.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(FUZZ_FLAGS) -c -o $@ $<
+
+$(FUZZ_LIB): $(FUZZ_LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(FUZZERS): $(OUT)/fuzz/%: $(OUT)/fuzz/tests/fuzz/%.o $(FUZZ_LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CLANG) -fsanitize=fuzzer,$(FUZZ_SAN) -o $@ $^ -lcmocka $(PKG_LIBS)
+
+fuzz:
+	@build/packages.sh install fuzz
+	@$(MAKE) --no-print-directory $(FUZZERS)
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/fuzz/run.py $(FUZZ_S) $(OUT)/fuzz $(FUZZERS)
 
 SUITE := $(PYTHON) tests/tools/suite.py
 
@@ -245,6 +279,7 @@ help:
 	@echo 'make test-unit  one suite: test-unit test-host test-oracle test-golden test-layouts test-e2e'
 	@echo 'make test-accuracy  how right krait is: a table of errors, a row per CPython'
 	@echo "make test-kernels   Debian's kernels from 5.10 to the newest, in QEMU"
+	@echo 'make fuzz       every parser of foreign bytes, with libFuzzer: FUZZ_S=30 seconds each'
 	@echo 'make lint       formatting, function lengths, include directions'
 	@echo 'make layouts    the tables of offsets against the headers of the CPythons at hand'
 	@echo 'make bench      what a sample costs'
@@ -258,6 +293,7 @@ help:
 # What each compilation found out about its headers (-MMD); -MP lets a header be deleted.
 -include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_TESTS:=.d) $(HOST_TESTS:=.d) $(ORACLE:=.d)
 -include $(BPF_SRC:%.c=$(OUT)/%.tmp.d) $(PB_C:.c=.d)
+-include $(FUZZ_LIB_OBJ:.o=.d) $(FUZZ_OBJ:.o=.d)
 
 # Intermediate files are products worth keeping here.
 .SECONDARY:

@@ -7,6 +7,7 @@
 #   build/packages.sh install build    install that with the system's package manager
 #   build/packages.sh install test     and what the tests lack
 #   build/packages.sh install kernels  what `make test-kernels` takes
+#   build/packages.sh install fuzz     what `make fuzz` takes
 #
 # Whether something is there is asked of the thing itself (a command, a header, a Python module), not
 # of the package manager: a tool that was built from source counts, and when nothing is missing
@@ -21,8 +22,8 @@ BPFTOOL=${BPFTOOL:-bpftool}
 PATH=$PATH:/usr/sbin:/sbin
 
 # For what (wish: the build does without, and is better with; more: so do the tests, and not every
-# release of a distribution has it; kernels: make test-kernels), what is looked for, and the package that has it: apt, dnf,
-# pacman, apk ("-": none).
+# release of a distribution has it; kernels: make test-kernels; fuzz: make fuzz), what is looked
+# for, and the package that has it: apt, dnf, pacman, apk ("-": none).
 table() {
 	cat <<'EOF'
 build  cc                                  gcc                   gcc                    gcc         gcc
@@ -52,6 +53,8 @@ more   command:musl-gcc                    musl-tools            -              
 more   command:uwsgi                       uwsgi-core            -                      -           -
 more   file:/usr/lib/uwsgi/plugins/python3_plugin.so  uwsgi-plugin-python3  -  -  -
 kernels command:qemu-system-x86_64         qemu-system-x86       qemu-system-x86        qemu-system-x86  qemu-system-x86_64
+fuzz   fuzzer                              libclang-rt-dev       compiler-rt            compiler-rt compiler-rt
+fuzz   header:cmocka.h                     libcmocka-dev         libcmocka-devel        cmocka      cmocka-dev
 EOF
 }
 
@@ -73,6 +76,8 @@ has() {
 	pytest) /usr/bin/python3 -c 'import pytest' >/dev/null 2>&1 ;;
 	pyheaders) [ -e "$(/usr/bin/python3 -c "$ask_pyheaders" 2>/dev/null)/Python.h" ] ;;
 	pymodule:*) /usr/bin/python3 -c "import ${1#pymodule:}" >/dev/null 2>&1 ;;
+	fuzzer) echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' |
+		"$CLANG" -fsanitize=fuzzer,address,undefined -x c -o /dev/null - 2>/dev/null ;;
 	ffi) has_headers ffi.h ;; # for the ctypes of the CPython that tests/nogil.py builds
 	command:*) command -v "${1#command:}" >/dev/null ;;
 	# It includes nothing itself and needs these first.
@@ -107,8 +112,9 @@ missing() {
 	fi
 	table | while read -r for what names; do
 		case "$1 $for" in
-		test\ more | test\ kernels) continue ;;
+		test\ more | test\ kernels | test\ fuzz) continue ;;
 		"need build" | "build build" | "build wish" | "more more" | "kernels kernels" | test\ *) ;;
+		"fuzz fuzz" | "fuzz build" | "fuzz wish") ;;
 		*) continue ;;
 		esac
 		has "$what" || echo "$for $what $names" | awk -v c=$column '{ print $c }'
@@ -211,14 +217,14 @@ case "${1:-} ${2:-}" in
 		too_old
 	fi
 	;;
-"install build" | "install kernels")
+"install build" | "install kernels" | "install fuzz")
 	install_missing "$2"
 	;;
 "install test")
 	install_missing test && install_more
 	;;
 *)
-	echo "usage: build/packages.sh missing | install build | install test | install kernels" >&2
+	echo "usage: build/packages.sh missing | install build | install test | install kernels | install fuzz" >&2
 	exit 2
 	;;
 esac

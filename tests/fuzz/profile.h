@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What aggregate/profile.h promises of every profile, checked: for the targets that make one. */
+#ifndef KRAIT_TESTS_FUZZ_PROFILE_H
+#define KRAIT_TESTS_FUZZ_PROFILE_H
+
+#include "tests/fuzz/fuzz.h"
+#include "user/aggregate/aggregate.h"
+
+static inline void profile_check_names(const struct profile *p)
+{
+	for (uint32_t i = 0; i < p->function_cnt; i++) {
+		const struct profile_function *f = &p->functions[i];
+
+		FUZZ_CHECK(fuzz_is_safe_text(f->name, strlen(f->name)));
+		FUZZ_CHECK(fuzz_is_safe_text(f->file, strlen(f->file)));
+	}
+	for (uint32_t i = 0; i < p->process_cnt; i++) {
+		const char *cmdline = p->processes[i].cmdline, *comm = p->processes[i].comm;
+
+		FUZZ_CHECK(fuzz_is_safe_text(cmdline, strlen(cmdline)));
+		FUZZ_CHECK(fuzz_is_safe_text(comm, strlen(comm)));
+	}
+	for (uint32_t i = 0; i < p->thread_cnt; i++) {
+		const struct profile_thread *t = &p->threads[i];
+
+		FUZZ_CHECK(t->process_idx < p->process_cnt && t->main_idx < p->thread_cnt);
+		FUZZ_CHECK(p->threads[t->main_idx].interp_id == 0);
+		FUZZ_CHECK(fuzz_is_safe_text(t->name, strlen(t->name)));
+	}
+}
+
+static inline void profile_check_stacks(const struct profile *p)
+{
+	for (uint32_t i = 0; i < p->frame_cnt; i++) {
+		FUZZ_CHECK(p->frames[i].function_idx < p->function_cnt);
+		FUZZ_CHECK(p->frames[i].line >= 0);
+	}
+	for (uint32_t i = 0; i < p->stack_cnt; i++) {
+		const struct profile_stack *s = &p->stacks[i];
+
+		FUZZ_CHECK(s->first <= p->frame_idx.cnt && s->cnt <= p->frame_idx.cnt - s->first);
+		for (uint32_t k = 0; k < s->cnt; k++)
+			FUZZ_CHECK(packed_get(&p->frame_idx, s->first + k) < p->frame_cnt);
+	}
+}
+
+static inline void profile_check(const struct profile *p)
+{
+	uint64_t total = 0;
+
+	FUZZ_CHECK(p);
+	profile_check_names(p);
+	profile_check_stacks(p);
+	for (uint32_t i = 0; i < p->sample_cnt; i++) {
+		const struct profile_sample *s = &p->samples[i];
+
+		FUZZ_CHECK(s->thread_idx < p->thread_cnt && s->stack_idx < p->stack_cnt);
+		FUZZ_CHECK(!i || s[-1].thread_idx < s->thread_idx ||
+			   (s[-1].thread_idx == s->thread_idx && s[-1].stack_idx < s->stack_idx));
+		total += s->cnt;
+	}
+	FUZZ_CHECK(total == p->total_cnt);
+}
+
+#endif
