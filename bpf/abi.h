@@ -36,6 +36,7 @@
 #define KRAIT_LINES_CHUNKS 32 /* 512 KB; the standard library's largest table is 37 KB */
 #define KRAIT_COMM_BYTES 16   /* TASK_COMM_LEN, include/linux/sched.h */
 #define KRAIT_LAYOUTS 64      /* distinct interpreter layouts alive at once */
+#define KRAIT_TIMED_EVERY 16  /* ticks on targets, of which one is timed */
 #define KRAIT_NO_OFF 0xffff   /* an offset that this version does not have */
 #define KRAIT_STR_BYTES                                                                            \
 	0xff /* names are byte strings (2.7), whose text starts at str_ascii_bytes */
@@ -210,12 +211,12 @@ enum krait_counter {
 	KRAIT_CNT_SAMPLES,			   /* SAMPLE records sent */
 	KRAIT_CNT_TRUNCATED,			   /* of them, with a stack cut at --max-depth */
 	KRAIT_CNT_OTHER_TICKS,			   /* ticks on processes that are no targets */
-	KRAIT_CNT_UNJUDGED_TICKS, /* ticks on processes that user space had not looked at yet */
-	KRAIT_CNT_PROCS_FULL,	  /* processes not followed because the process map was full */
-	KRAIT_CNT_EVENTS_LOST,	  /* PROCESS records that the ring did not take */
-	KRAIT_CNT_STACKS,	  /* STACK records sent */
-	KRAIT_CNT_CODES,	  /* CODE records sent */
-	KRAIT_CNT_RING_BYTES,	  /* bytes of all other records sent */
+	KRAIT_CNT_UNKNOWN_TICKS, /* ticks on processes that were not classified yet */
+	KRAIT_CNT_PROCS_FULL,	 /* processes not followed because the process map was full */
+	KRAIT_CNT_EVENTS_LOST,	 /* PROCESS records that the ring did not take */
+	KRAIT_CNT_STACKS,	 /* STACK records sent */
+	KRAIT_CNT_CODES,	 /* CODE records sent */
+	KRAIT_CNT_RING_BYTES,	 /* bytes of all other records sent */
 	KRAIT_CNT_CNT,
 };
 
@@ -228,13 +229,14 @@ enum krait_counter {
  * sample of the CPU is at n % sample_slots, and has been written once counters[KRAIT_CNT_SAMPLES] >
  * n.
  */
-#define KRAIT_COUNTERS_MAX 30
+#define KRAIT_COUNTERS_MAX 29
 
 /* How each CPU's memory starts, which user space maps. */
 struct krait_cpu {
 	__u64 counters[KRAIT_COUNTERS_MAX]; /* by enum krait_counter */
-	__u64 samples_read;		    /* user space: it has read so many */
-	__u64 sample_slots;		    /* user space: the ring's length, a power of two */
+	__u64 timed_ns;	    /* what one in KRAIT_TIMED_EVERY of KRAIT_CNT_TARGET_TICKS has taken */
+	__u64 samples_read; /* user space: it has read so many */
+	__u64 sample_slots; /* user space: the ring's length, a power of two */
 };
 
 /* ---- What user space tells the walker ---- */
@@ -334,21 +336,24 @@ enum krait_proc_state {
  */
 struct krait_proc {
 	__u64 mm;
-	__u64 seed;		/* mixed into every id of this process */
-	__u64 look_at_ns;	/* UNKNOWN, IGNORED: not to ask user space before */
-	__u64 interp_head_addr; /* READY: &_PyRuntime.interpreters.head */
-	__u64 code_type_addr;	/* READY: &PyCode_Type */
-	__u64 current_addr;	/* READY: where the state that holds the GIL is (up to 3.11), or 0
-				 */
-	__u64 collecting_addr;	/* READY: where the collector says that it runs, if one serves all
-				   interpreters (3.7, 3.8); else 0 */
-	__u64 runtime_addr;	/* READY: _PyRuntime, and */
-	__u64 eval_addr;	/* _PyEval_EvalFrameDefault, the evaluation loop; */
-	__u32 runtime_bytes;	/* their sizes, 0 where that is */
-	__u32 eval_bytes;	/* not to be had */
-	__u32 look_again_ms;	/* how long to wait after the next question; doubles */
-	__u16 state;		/* enum krait_proc_state */
-	__u16 layout_idx;	/* READY: into the layout map */
+	__u64 seed;	  /* mixed into every id of this process */
+	__u64 look_at_ns; /* UNKNOWN, IGNORED: not to ask user space before */
+	union {
+		__u64 unknown_ticks;	/* UNKNOWN: ticks on it so far */
+		__u64 interp_head_addr; /* READY: &_PyRuntime.interpreters.head */
+	};
+	__u64 code_type_addr;  /* READY: &PyCode_Type */
+	__u64 current_addr;    /* READY: where the state that holds the GIL is (up to 3.11), or 0
+				*/
+	__u64 collecting_addr; /* READY: where the collector says that it runs, if one serves all
+				  interpreters (3.7, 3.8); else 0 */
+	__u64 runtime_addr;    /* READY: _PyRuntime, and */
+	__u64 eval_addr;       /* _PyEval_EvalFrameDefault, the evaluation loop; */
+	__u32 runtime_bytes;   /* their sizes, 0 where that is */
+	__u32 eval_bytes;      /* not to be had */
+	__u32 look_again_ms;   /* how long to wait after the next question; doubles */
+	__u16 state;	       /* enum krait_proc_state */
+	__u16 layout_idx;      /* READY: into the layout map */
 };
 
 _Static_assert(sizeof(struct krait_hdr) == 8, "abi: hdr");

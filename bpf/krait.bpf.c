@@ -35,6 +35,8 @@ KRAIT_CONFIG __u32 wake_bytes = 1 << 20;
 
 /* Raised by user space about once a second; a stack is verified again in each epoch. */
 volatile __u32 epoch = 1;
+/* Ticks that a sample stands for; see sampler_set_weight. */
+volatile __u32 tick_weight = 1;
 /* Frames of a stack at most. A variable beside the epoch, not a constant: the constants lie on a
  * page that a tick would have to touch for nothing else. */
 __u32 max_depth = KRAIT_MAX_DEPTH_DEFAULT;
@@ -379,7 +381,7 @@ static __always_inline enum krait_loss sample_send(struct scratch *s)
 		.pid = s->pid,
 		.tid = s->tid,
 		.cpu = cpu,
-		.weight = 1,
+		.weight = tick_weight,
 	};
 	count_release(cnt);
 	if (s->walk.flags & KRAIT_STACK_TRUNCATED)
@@ -486,6 +488,8 @@ KRAIT_GLOBAL int tick_learn(struct scratch *s)
 	p = s->mm ? proc_of_tick(s->pid, s->mm) : NULL;
 	if (!p)
 		return 0;
+	if (p->state == KRAIT_PROC_UNKNOWN)
+		__sync_fetch_and_add(&p->unknown_ticks, 1);
 	if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_IGNORED)
 		proc_ask(p, s->pid, now_ns);
 	r->proc = *p;
@@ -541,8 +545,9 @@ int krait_tick(struct bpf_perf_event_data *ctx)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct scratch *s = scratch_get();
 	__u32 tid = task->pid, now_epoch = epoch;
-	__u64 mm = (__u64)task->mm;
+	__u64 mm = (__u64)task->mm, began_ns;
 	enum krait_loss loss;
+	bool is_timed;
 	struct recent *r;
 
 	stay_on_kernel_stack(ctx);
@@ -558,13 +563,16 @@ int krait_tick(struct bpf_perf_event_data *ctx)
 		tick_learn(s);
 	}
 	if (r->state == KRAIT_PROC_IGNORED || r->state == KRAIT_PROC_UNKNOWN) {
-		s->cpu.counters[r->state == KRAIT_PROC_UNKNOWN ? KRAIT_CNT_UNJUDGED_TICKS
+		s->cpu.counters[r->state == KRAIT_PROC_UNKNOWN ? KRAIT_CNT_UNKNOWN_TICKS
 							       : KRAIT_CNT_OTHER_TICKS]++;
 		return 0;
 	}
-	s->cpu.counters[KRAIT_CNT_TARGET_TICKS]++;
+	is_timed = !(s->cpu.counters[KRAIT_CNT_TARGET_TICKS]++ & (KRAIT_TIMED_EVERY - 1));
+	began_ns = is_timed ? bpf_ktime_get_ns() : 0;
 	loss = python_tick(s, r, task, PT_REGS_IP(&ctx->regs));
 	if (loss)
 		platform_count(loss, 1);
+	if (is_timed)
+		s->cpu.timed_ns += bpf_ktime_get_ns() - began_ns;
 	return 0;
 }

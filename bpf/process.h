@@ -75,6 +75,7 @@ static __always_inline bool proc_is_python(const struct krait_proc *p)
 static __always_inline void proc_reset(struct krait_proc *p, __u32 pid, __u64 mm)
 {
 	p->state = KRAIT_PROC_UNKNOWN;
+	p->unknown_ticks = 0;
 	p->seed = new_seed(pid);
 	p->look_at_ns = 0;
 	p->look_again_ms = LOOK_AGAIN_MIN_MS;

@@ -80,17 +80,23 @@ static int on_record(void *arg, void *record, size_t bytes)
 	return r->cnt == r->fail_at ? -5 : 7; /* what is not negative means nothing */
 }
 
+/* All that has been written. */
+static int take(struct kernel *k, struct reader *r)
+{
+	return ring_take(&k->ring, ring_written(&k->ring), UINT32_MAX, on_record, r);
+}
+
 static void test_in_order(void **state)
 {
 	struct kernel *k = *state;
 	struct reader r = {0};
 
-	assert_int_equal(ring_take(&k->ring, on_record, &r), 0);
+	assert_int_equal(take(k, &r), 0);
 	assert_int_equal(r.cnt, 0);
 	put(k, 16, 1, 0);
 	put(k, 3, 2, 0);
 	put(k, 24, 3, 0);
-	assert_int_equal(ring_take(&k->ring, on_record, &r), 0);
+	assert_int_equal(take(k, &r), 0);
 	assert_int_equal(r.cnt, 3);
 	assert_memory_equal(r.first, "\1\2\3", 3);
 	assert_int_equal(r.bytes[0], 16);
@@ -98,7 +104,7 @@ static void test_in_order(void **state)
 	assert_int_equal(r.bytes[2], 24);
 	assert_int_equal(k->read_pos, k->written_pos);
 	put(k, 8, 4, 0);
-	assert_int_equal(ring_take(&k->ring, on_record, &r), 0);
+	assert_int_equal(take(k, &r), 0);
 	assert_int_equal(r.cnt, 4);
 	assert_int_equal(k->ring.peak_bytes, 8 + 16 + 8 + 8 + 8 + 24);
 }
@@ -113,7 +119,7 @@ static void test_round(void **state)
 		struct reader r = {0};
 
 		put(k, n ? n : 1, round, 0);
-		assert_int_equal(ring_take(&k->ring, on_record, &r), 0);
+		assert_int_equal(take(k, &r), 0);
 		assert_int_equal(r.cnt, 1);
 		assert_int_equal(r.first[0], (uint8_t)round);
 		assert_int_equal(r.bytes[0], n ? n : 1);
@@ -132,12 +138,12 @@ static void test_busy_and_discarded(void **state)
 	put(k, 8, 2, BPF_RINGBUF_DISCARD_BIT);
 	busy = put(k, 8, 3, BPF_RINGBUF_BUSY_BIT);
 	put(k, 8, 4, 0);
-	assert_int_equal(ring_take(&k->ring, on_record, &r), 0);
+	assert_int_equal(take(k, &r), 1);
 	assert_int_equal(r.cnt, 1);
 	assert_int_equal(k->read_pos, busy);
 	head = 8;
 	memcpy(k->data + busy % BYTES, &head, sizeof(head));
-	assert_int_equal(ring_take(&k->ring, on_record, &r), 0);
+	assert_int_equal(take(k, &r), 0);
 	assert_int_equal(r.cnt, 3);
 	assert_memory_equal(r.first, "\1\3\4", 3);
 }
@@ -149,11 +155,32 @@ static void test_reader_fails(void **state)
 
 	for (uint8_t id = 1; id <= 3; id++)
 		put(k, 8, id, 0);
-	assert_int_equal(ring_take(&k->ring, on_record, &r), -5);
+	assert_int_equal(take(k, &r), -5);
 	assert_int_equal(r.cnt, 2);
-	assert_int_equal(ring_take(&k->ring, on_record, &r), 0);
+	assert_int_equal(take(k, &r), 0);
 	assert_int_equal(r.cnt, 3);
 	assert_memory_equal(r.first, "\1\2\3", 3);
+}
+
+/* A reading has an end, whatever is written meanwhile, and may be done in steps. */
+static void test_steps(void **state)
+{
+	struct kernel *k = *state;
+	struct reader r = {0};
+	uint64_t end;
+
+	for (uint8_t id = 1; id <= 3; id++)
+		put(k, 8, id, 0);
+	end = ring_written(&k->ring);
+	put(k, 8, 4, 0);
+	assert_int_equal(ring_take(&k->ring, end, 2, on_record, &r), 1);
+	assert_int_equal(r.cnt, 2);
+	assert_int_equal(ring_take(&k->ring, end, 2, on_record, &r), 0);
+	assert_int_equal(r.cnt, 3);
+	assert_int_equal(ring_take(&k->ring, end, 2, on_record, &r), 0);
+	assert_int_equal(r.cnt, 3);
+	assert_int_equal(take(k, &r), 0);
+	assert_memory_equal(r.first, "\1\2\3\4", 4);
 }
 
 int main(void)
@@ -163,6 +190,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_round, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_busy_and_discarded, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_reader_fails, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_steps, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

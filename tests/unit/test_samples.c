@@ -105,7 +105,7 @@ static struct reader take(struct kernel *k)
 {
 	struct reader r = {.fail_at = NONE};
 
-	assert_int_equal(samples_take(&k->samples, on_record, &r), 0);
+	assert_int_equal(samples_take(&k->samples, UINT32_MAX, on_record, &r), 0);
 	return r;
 }
 
@@ -192,8 +192,44 @@ static void test_error_ends_it(void **state)
 	for (int i = 0; i < 3; i++)
 		write_sample(k, 1, 7, 10 + i);
 	samples_look(&k->samples);
-	assert_int_equal(samples_take(&k->samples, on_record, &r), -5);
+	assert_int_equal(samples_take(&k->samples, UINT32_MAX, on_record, &r), -5);
 	assert_int_equal(r.cnt, 1);
+}
+
+/* In steps; a life that ends between two of them has its samples once. */
+static void test_steps(void **state)
+{
+	struct reader r = {.fail_at = NONE};
+	struct kernel *k = *state;
+
+	for (int i = 0; i < 4; i++)
+		write_sample(k, 0, 7 + i % 2, 10 + i);
+	write_sample(k, 2, 7, 20);
+	samples_look(&k->samples);
+	assert_int_equal(samples_take(&k->samples, 3, on_record, &r), 1);
+	ASSERT_READ(&r, 0, 1, 2);
+	assert_int_equal(samples_take_before(&k->samples, 8, 30, on_record, &r), 0);
+	ASSERT_READ(&r, 0, 1, 2, 3);
+	assert_int_equal(samples_take(&k->samples, 3, on_record, &r), 0);
+	ASSERT_READ(&r, 0, 1, 2, 3, 2000);
+	assert_int_equal(samples_take_before(&k->samples, 7, 30, on_record, &r), 0);
+	assert_int_equal(r.cnt, 5);
+}
+
+/* Two pids may share a slot of the counts: the other's samples stay where they are. */
+static void test_pids_of_one_slot(void **state)
+{
+	struct reader r = {.fail_at = NONE};
+	struct kernel *k = *state;
+
+	write_sample(k, 1, 7, 10);
+	write_sample(k, 1, 7 + SAMPLES_PID_SLOTS, 11);
+	assert_int_equal(samples_take_before(&k->samples, 7 + SAMPLES_PID_SLOTS, 30, on_record, &r),
+			 0);
+	ASSERT_READ(&r, 1001);
+	samples_look(&k->samples);
+	r = take(k);
+	ASSERT_READ(&r, 1000);
 }
 
 static void test_slots(void **state)
@@ -214,6 +250,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_round_and_full, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_before_an_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_error_ends_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_steps, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_pids_of_one_slot, set_up, tear_down),
 		cmocka_unit_test(test_slots),
 	};
 

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "user/base/log.h"
+#include "user/session/priority.h"
 
 struct reason {
 	const char *sentence;
@@ -36,6 +37,7 @@ static uint64_t sum_losses(const uint64_t *counters)
 
 bool ledger_balances(const uint64_t *counters, uint64_t samples_received)
 {
+	/* KRAIT_CNT_UNKNOWN_TICKS is on both sides. */
 	return counters[KRAIT_CNT_TARGET_TICKS] ==
 		       counters[KRAIT_CNT_SAMPLES] + sum_losses(counters) &&
 	       counters[KRAIT_CNT_SAMPLES] == samples_received;
@@ -44,12 +46,13 @@ bool ledger_balances(const uint64_t *counters, uint64_t samples_received)
 static void ledger_line(const struct profile *p)
 {
 	const uint64_t *c = p->counters;
-	uint64_t received = p->total_cnt + p->samples_unnamed;
+	uint64_t received = p->received_cnt, unknown = c[KRAIT_CNT_UNKNOWN_TICKS];
 
 	if (ledger_balances(c, received))
 		log_info("ledger: %" PRIu64 " ticks on targets = %" PRIu64 " samples + %" PRIu64
 			 " accounted for",
-			 c[KRAIT_CNT_TARGET_TICKS], c[KRAIT_CNT_SAMPLES], sum_losses(c));
+			 c[KRAIT_CNT_TARGET_TICKS] + unknown, c[KRAIT_CNT_SAMPLES],
+			 sum_losses(c) + unknown);
 	else
 		log_error("ledger DOES NOT BALANCE: %" PRIu64 " ticks on targets, %" PRIu64
 			  " samples sent, %" PRIu64 " received, %" PRIu64
@@ -66,6 +69,10 @@ void footer_ledger(const struct profile *p)
 		if (c[i])
 			log_info("  %s %" PRIu64 " %s", reasons[i].is_lost ? "lost" : "idle", c[i],
 				 reasons[i].sentence);
+	if (c[KRAIT_CNT_UNKNOWN_TICKS])
+		log_info("  lost %" PRIu64
+			 " on processes that ended before krait knew what they were",
+			 c[KRAIT_CNT_UNKNOWN_TICKS]);
 	if (p->samples_unnamed)
 		log_info("  lost %" PRIu64 " whose stack did not arrive", p->samples_unnamed);
 	if (c[KRAIT_CNT_TRUNCATED])
@@ -103,7 +110,23 @@ static void cost_line(const struct session_result *r)
 
 	getrusage(RUSAGE_SELF, &use);
 	log_info("krait itself: %.3f s of CPU in %.1f s, %.1f MB of memory at most",
-		 seconds(use.ru_utime) + seconds(use.ru_stime), r->duration_ns / 1e9, peak_mb());
+		 seconds(use.ru_utime) + seconds(use.ru_stime) + r->scan_cpu_ns / 1e9,
+		 r->duration_ns / 1e9, peak_mb() + r->scan_peak_kb / 1024.0);
+}
+
+/* What the ceiling has taken. */
+static void ceiling_line(const struct session_result *r)
+{
+	if (r->slow_s && r->max_weight > 1)
+		log_warn("over its --max-cpu krait sampled down to 1/%u as often for %u s; each "
+			 "sample counts for the ticks it stands for, so the totals are right",
+			 r->max_weight, r->slow_s);
+	else if (r->slow_s)
+		log_warn("over its --max-cpu krait scanned new processes less often for %u s",
+			 r->slow_s);
+	if (r->lost_realtime)
+		log_warn("--realtime ended early: krait was on a CPU for %d ms in one go",
+			 REALTIME_MAX_MS);
 }
 
 /* All that crossed from the kernel. */
@@ -121,10 +144,6 @@ void footer_run(const struct session_result *r)
 		log_info("not profiled: %u process%s (pid %u): %s", r->refusals[i].process_cnt,
 			 r->refusals[i].process_cnt == 1 ? "" : "es", r->refusals[i].an_example_pid,
 			 r->refusals[i].why);
-	if (c[KRAIT_CNT_UNJUDGED_TICKS])
-		log_info("not yet known: %" PRIu64
-			 " ticks on processes before krait had looked at them",
-			 c[KRAIT_CNT_UNJUDGED_TICKS]);
 	if (c[KRAIT_CNT_PROCS_FULL])
 		log_warn("%" PRIu64 " times the process map was full: some processes were not seen",
 			 c[KRAIT_CNT_PROCS_FULL]);
@@ -140,6 +159,7 @@ void footer_run(const struct session_result *r)
 		log_verbose("first sample after %.1f ms", r->first_sample_ns / 1e6);
 	log_verbose("sent: %" PRIu64 " stacks, %" PRIu64 " code objects, %" PRIu64 " bytes in all",
 		    c[KRAIT_CNT_STACKS], c[KRAIT_CNT_CODES], sent_bytes(c));
+	ceiling_line(r);
 	cost_line(r);
 }
 

@@ -18,7 +18,7 @@
 #include "user/cmd/cmds.h"
 #include "user/cmd/footer.h"
 #include "user/cmd/outputs.h"
-#include "user/discover/discover.h"
+#include "user/session/governor.h"
 #include "user/session/session.h"
 
 #define FREQ_ALL_HZ 99	    /* a prime-ish distance from 100 Hz timers, and from what they do */
@@ -29,10 +29,11 @@
 #define DURATION_MAX_NS (365ULL * 24 * 3600 * 1000 * NS_PER_MS)
 
 struct record_opts {
-	bool all, no_children, stats;
+	bool all, no_children, stats, realtime;
 	struct cli_pids pids;
 	const char *comm;
-	uint32_t freq_hz; /* 0: by default */
+	uint32_t freq_hz;	  /* 0: by default */
+	uint32_t max_cpu_percent; /* of the host; 0: by default */
 	uint64_t duration_ns;
 	uint32_t max_depth;
 	struct output_opts out;
@@ -158,6 +159,9 @@ static struct session_opts session_opts_of(const struct record_opts *opts,
 		.follow_children = !opts->no_children,
 		.show_progress = !opts->out.quiet,
 		.measure = opts->stats,
+		.realtime = opts->realtime,
+		.max_cpu_ns =
+			governor_ceiling_ns(opts->max_cpu_percent, sysconf(_SC_NPROCESSORS_ONLN)),
 	};
 }
 
@@ -179,27 +183,14 @@ static int exit_status(int err)
 	}
 }
 
-static int stop_at_python(pid_t pid, void *arg)
-{
-	struct target t;
-
-	return discover_look(arg, pid, &t) == 0 && t.state == TARGET_READY;
-}
-
 /* A run that met no Python: were they idle, or are there none? */
 static int no_python_status(const struct run *run)
 {
-	struct discover *d;
-	bool has_python = false;
-
 	if (run->session.command) {
 		log_warn("record: the command ran no Python that krait could profile");
 		return KRAIT_EXIT_OK;
 	}
-	d = run->session.comm ? NULL : discover_new();
-	has_python = run->session.pid_cnt || (d && discover_each_pid(stop_at_python, d) == 1);
-	discover_free(d);
-	if (has_python) {
+	if (run->result.has_idle_python) {
 		log_info("record: every Python process was idle, so there was nothing to sample");
 		return KRAIT_EXIT_OK;
 	}
@@ -349,6 +340,20 @@ static const struct cli_opt options[] = {
 	 .max = KRAIT_MAX_DEPTH_LIMIT,
 	 .metavar = "N",
 	 .help = "frames of a stack that are kept, the innermost first",
+	 .group = "Sampling"},
+	{.long_name = "max-cpu",
+	 .type = CLI_UINT,
+	 .offset = FIELD(max_cpu_percent),
+	 .min = 1,
+	 .max = 100,
+	 .metavar = "PCT",
+	 .help = "what krait may take of all CPUs, in the kernel too; over it krait samples less "
+		 "often and counts each sample more; 1, and 5 of one CPU at least",
+	 .group = "Sampling"},
+	{.long_name = "realtime",
+	 .type = CLI_FLAG,
+	 .offset = FIELD(realtime),
+	 .help = "read the samples before any ordinary task runs: on a crowded host at high rates",
 	 .group = "Sampling"},
 	{.long_name = "stats",
 	 .type = CLI_FLAG,

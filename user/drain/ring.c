@@ -81,15 +81,21 @@ static int take_one(struct ring *r, uint64_t pos, uint32_t head, ring_record_fn 
 	return record ? fn(arg, (void *)record, bytes) : -ENOMEM;
 }
 
-int ring_take(struct ring *r, ring_record_fn fn, void *arg)
+uint64_t ring_written(struct ring *r)
+{
+	uint64_t end = __atomic_load_n(r->written_pos, __ATOMIC_ACQUIRE);
+
+	if (end - *r->read_pos > r->peak_bytes)
+		r->peak_bytes = end - *r->read_pos;
+	return end;
+}
+
+int ring_take(struct ring *r, uint64_t end_pos, uint32_t max, ring_record_fn fn, void *arg)
 {
 	uint64_t pos = *r->read_pos;
-	uint64_t waiting = __atomic_load_n(r->written_pos, __ATOMIC_ACQUIRE) - pos;
 	int ret = 0;
 
-	if (waiting > r->peak_bytes)
-		r->peak_bytes = waiting;
-	while (ret >= 0 && pos < __atomic_load_n(r->written_pos, __ATOMIC_ACQUIRE)) {
+	for (; ret >= 0 && max && pos < end_pos; max--) {
 		/* A header never lies across the end: all is aligned to its size. */
 		const uint32_t *at = (const uint32_t *)(r->data + (pos & (r->bytes - 1)));
 		uint32_t head = __atomic_load_n(at, __ATOMIC_ACQUIRE);
@@ -101,5 +107,5 @@ int ring_take(struct ring *r, ring_record_fn fn, void *arg)
 		pos += n;
 		__atomic_store_n(r->read_pos, pos, __ATOMIC_RELEASE);
 	}
-	return ret < 0 ? ret : 0;
+	return ret < 0 ? ret : pos < end_pos;
 }

@@ -30,8 +30,15 @@ typedef int (*ring_record_fn)(void *arg, void *record, size_t bytes);
 int ring_open(struct ring *r, int map_fd, size_t bytes);
 void ring_close(struct ring *r);
 
-/* Passes on each record that is complete, in their order, and frees its room, also if fn failed at
- * it. 0, fn's value if that was negative, or -ENOMEM. */
-int ring_take(struct ring *r, ring_record_fn fn, void *arg);
+/* How far the kernel has written: where a reading that shall end ends. */
+uint64_t ring_written(struct ring *r);
+
+/*
+ * Passes on complete records up to end_pos, `max` of them at most, in their order, and frees their
+ * room, also if fn failed at one. 0: all up to end_pos have been; 1: some are left, for there were
+ * more than `max` or the kernel is writing the next one just now; fn's value if that was negative,
+ * or -ENOMEM.
+ */
+int ring_take(struct ring *r, uint64_t end_pos, uint32_t max, ring_record_fn fn, void *arg);
 
 #endif

@@ -28,7 +28,8 @@ static struct krait_cpu *cpu_at(const struct samples *s, uint32_t cpu)
 int samples_init(struct samples *s)
 {
 	s->seen = calloc(s->cpu_cnt, sizeof(*s->seen));
-	if (!s->seen)
+	s->counted = calloc(s->cpu_cnt, sizeof(*s->counted));
+	if (!s->seen || !s->counted)
 		return -ENOMEM;
 	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++)
 		cpu_at(s, cpu)->sample_slots = s->slot_cnt;
@@ -38,7 +39,8 @@ int samples_init(struct samples *s)
 void samples_release(struct samples *s)
 {
 	free(s->seen);
-	s->seen = NULL;
+	free(s->counted);
+	s->seen = s->counted = NULL;
 }
 
 static uint64_t written(const struct samples *s, uint32_t cpu)
@@ -63,30 +65,50 @@ static struct krait_sample_rec *sample_at(const struct samples *s, uint32_t cpu,
 	return &s->rings[(size_t)cpu * s->slot_cnt + (n & (s->slot_cnt - 1))];
 }
 
+static uint32_t *waiting_of(struct samples *s, uint32_t pid)
+{
+	return &s->waiting[pid % SAMPLES_PID_SLOTS];
+}
+
 /* Passes the sample on, unless that has been done: then it has no kind any more. */
-static int pass_on(struct krait_sample_rec *rec, samples_record_fn fn, void *arg)
+static int pass_on(struct samples *s, struct krait_sample_rec *rec, samples_record_fn fn, void *arg)
 {
 	int err;
 
 	if (!rec->h.kind)
 		return 0;
+	--*waiting_of(s, rec->pid);
 	err = fn(arg, rec, sizeof(*rec));
 	rec->h.kind = 0;
 	return err < 0 ? err : 0;
 }
 
-int samples_take(struct samples *s, samples_record_fn fn, void *arg)
+/* Counts what has been written since the last time, by pid; returns the end of it. */
+static uint64_t count_new(struct samples *s, uint32_t cpu)
+{
+	uint64_t end = written(s, cpu);
+
+	for (; s->counted[cpu] < end; s->counted[cpu]++)
+		++*waiting_of(s, sample_at(s, cpu, s->counted[cpu])->pid);
+	return end;
+}
+
+int samples_take(struct samples *s, uint32_t max, samples_record_fn fn, void *arg)
 {
 	int err = 0;
 
-	for (uint32_t cpu = 0; cpu < s->cpu_cnt && !err; cpu++) {
+	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++) {
 		__u64 *read = &cpu_at(s, cpu)->samples_read;
+		uint64_t n = *read;
 
-		for (uint64_t n = *read; n < s->seen[cpu] && !err; n++)
-			err = pass_on(sample_at(s, cpu, n), fn, arg);
-		__atomic_store_n(read, s->seen[cpu], __ATOMIC_RELEASE);
+		count_new(s, cpu);
+		for (; n < s->seen[cpu] && max && !err; n++, max--)
+			err = pass_on(s, sample_at(s, cpu, n), fn, arg);
+		__atomic_store_n(read, n, __ATOMIC_RELEASE);
+		if (err || n < s->seen[cpu])
+			return err ?: 1;
 	}
-	return err;
+	return 0;
 }
 
 int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, samples_record_fn fn,
@@ -94,14 +116,14 @@ int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, sampl
 {
 	int err = 0;
 
-	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++) {
-		uint64_t end = written(s, cpu);
-
-		for (uint64_t n = cpu_at(s, cpu)->samples_read; n < end && !err; n++) {
+	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++)
+		count_new(s, cpu);
+	for (uint32_t cpu = 0; cpu < s->cpu_cnt && *waiting_of(s, pid); cpu++) {
+		for (uint64_t n = cpu_at(s, cpu)->samples_read; n < s->counted[cpu] && !err; n++) {
 			struct krait_sample_rec *rec = sample_at(s, cpu, n);
 
 			if (rec->pid == pid && rec->time_ns < time_ns)
-				err = pass_on(rec, fn, arg);
+				err = pass_on(s, rec, fn, arg);
 		}
 	}
 	return err;

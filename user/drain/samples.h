@@ -15,7 +15,10 @@
 
 #include "bpf/abi.h"
 
-/* Both are the kernel's memory, mapped to be written; borrowed. */
+/* A pid's slot in the counts of waiting samples; several pids may share one. */
+#define SAMPLES_PID_SLOTS 4096
+
+/* `rings` and `cpus` are the kernel's memory, mapped to be written; borrowed. */
 struct samples {
 	struct krait_sample_rec *rings; /* slot_cnt for each CPU */
 	uint8_t *cpus;			/* a struct krait_cpu every cpu_stride bytes */
@@ -23,7 +26,9 @@ struct samples {
 	uint32_t cpu_cnt;
 	uint32_t slot_cnt; /* a power of two */
 	uint64_t *seen;	   /* of each CPU: how many samples the last look found */
-	uint64_t peak;	   /* of one CPU's samples, that waited when it was looked at, at most */
+	uint64_t *counted; /* of each CPU: how many are in `waiting`, or have been */
+	uint32_t waiting[SAMPLES_PID_SLOTS]; /* samples not yet passed on, by pid */
+	uint64_t peak; /* of one CPU's samples, that waited when it was looked at, at most */
 };
 
 /* What is called with each record, `avail` bytes; a negative value ends the reading. */
@@ -38,11 +43,17 @@ int samples_init(struct samples *s);
 void samples_release(struct samples *s);
 
 void samples_look(struct samples *s);
-/* Passes on what the last look found, each CPU's in order of time, and frees its slots. 0 or fn's
- * first negative value. */
-int samples_take(struct samples *s, samples_record_fn fn, void *arg);
-/* Passes on all of `pid` from before time_ns, which a record just read says is the end of a life:
- * what they build on came before that record, so it does not matter what the last look found. */
+/*
+ * Passes on what the last look found, `max` samples at most, each CPU's in order of time, and frees
+ * their slots. 0: all of it has been; 1: some are left; or fn's first negative value.
+ */
+int samples_take(struct samples *s, uint32_t max, samples_record_fn fn, void *arg);
+/*
+ * Passes on all of `pid` from before time_ns, which a record just read says is the end of a life:
+ * what they build on came before that record, so it does not matter what the last look found. Costs
+ * no look at the samples of others if none of this pid waits: thousands of processes may end
+ * between two readings. 0 or fn's first negative value.
+ */
 int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, samples_record_fn fn,
 			void *arg);
 

@@ -1,27 +1,22 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Threads that wait for their names, looked up in batches: a process at a time. */
+/* Threads that wait for their names, scanned in batches: a process at a time. */
 #include "user/session/namer.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "user/base/array.h"
+#include "user/base/clock.h"
 #include "user/base/index.h"
-#include "user/discover/thread_names.h"
 
 #define WAITING_MAX (1 << 16) /* 2.5 MB */
-/* What it may take of each draining, in which nobody reads the ring buffer; the rest waits for the
- * next one. */
-#define BATCH_NS 10000000ULL
-#define LAST_BATCH_NS 1000000000ULL
 
 struct waiting {
 	uint32_t pid, tid;
 	uint64_t ident;
 	uint64_t at_ns;
 	uint64_t name_hash; /* of what was told; 0: nothing yet */
-	bool was_looked_at;
+	bool was_scanned;
 };
 
 /* What is not in the kernel's entry of a process. */
@@ -38,7 +33,8 @@ struct namer {
 	struct kind kinds[KRAIT_LAYOUTS];
 	struct waiting *waiting;
 	uint32_t cnt, cap;
-	bool is_behind;
+	struct waiting open[SCAN_THREADS]; /* being scanned */
+	uint32_t open_cnt;
 };
 
 struct namer *namer_new(struct sampler *sampler,
@@ -74,39 +70,36 @@ void namer_layout(struct namer *n, uint32_t layout_idx, const struct target *t)
 		known->py_version = UINT32_MAX;
 }
 
+static void wait_for_name(struct namer *n, const struct waiting *w)
+{
+	if (n->cnt < WAITING_MAX &&
+	    array_reserve((void **)&n->waiting, &n->cap, n->cnt + 1, sizeof(*n->waiting)) == 0)
+		n->waiting[n->cnt++] = *w;
+}
+
 void namer_thread(struct namer *n, const struct krait_process_rec *rec)
 {
-	if (n->cnt == WAITING_MAX ||
-	    array_reserve((void **)&n->waiting, &n->cap, n->cnt + 1, sizeof(*n->waiting)) != 0)
-		return;
-	n->waiting[n->cnt++] =
-		(struct waiting){.pid = rec->pid, .tid = rec->tid, .ident = rec->ident};
+	wait_for_name(n, &(struct waiting){.pid = rec->pid, .tid = rec->tid, .ident = rec->ident});
 }
 
-static uint64_t now_mono_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
-
-static int emit_name(struct namer *n, struct waiting *w, const char *name)
+/* Unless that is what was told before. */
+static int emit_name(struct namer *n, struct waiting *w, const char *name, size_t len)
 {
 	struct {
 		struct krait_process_rec rec;
 		char text[(THREAD_NAME_BYTES + 7) & ~7U];
 	} record = {};
-	size_t len = strnlen(name, THREAD_NAME_BYTES);
 	uint64_t hash = hash_bytes(name, len) | 1;
 
+	if (len > THREAD_NAME_BYTES)
+		len = THREAD_NAME_BYTES;
 	if (hash == w->name_hash)
 		return 0;
 	w->name_hash = hash;
 	record.rec.what = KRAIT_PROCESS_NAME;
 	record.rec.h.kind = KRAIT_PROCESS;
 	record.rec.h.bytes = (sizeof(record.rec) + len + 7) & ~7U;
-	record.rec.time_ns = now_mono_ns();
+	record.rec.time_ns = clock_ns(CLOCK_MONOTONIC);
 	record.rec.pid = w->pid;
 	record.rec.tid = w->tid;
 	record.rec.text_bytes = len;
@@ -114,107 +107,88 @@ static int emit_name(struct namer *n, struct waiting *w, const char *name)
 	return n->emit(&record.rec.h, n->arg);
 }
 
-/* Finds out the names of threads of one process. No process, no layout, no names: no error. */
-static void read_names(struct namer *n, pid_t pid, struct named_thread *threads, uint32_t cnt)
+/* Puts what the scan needs of the process into the request. False: it is no target (any more), so
+ * there are no names. */
+static bool describe(struct namer *n, pid_t pid, struct scan_request *out)
 {
 	struct krait_proc entry;
 	const struct kind *kind;
-	struct thread_names_source source;
 
 	if (sampler_entry(n->sampler, pid, &entry) != 0 || entry.state != KRAIT_PROC_READY ||
 	    entry.layout_idx >= KRAIT_LAYOUTS)
-		return;
+		return false;
 	kind = &n->kinds[entry.layout_idx];
-	source = (struct thread_names_source){.pid = pid,
-					      .py_version = kind->py_version,
-					      .interp_modules_off = kind->interp_modules_off,
-					      .interp_head_addr = entry.interp_head_addr,
-					      .walk = &kind->layout};
-	thread_names_read(&source, threads, cnt);
+	out->kind = SCAN_NAMES;
+	out->pid = pid;
+	out->py_version = kind->py_version;
+	out->interp_modules_off = kind->interp_modules_off;
+	out->interp_head_addr = entry.interp_head_addr;
+	out->walk = kind->layout;
+	return true;
 }
 
-static int by_pid(const void *a, const void *b)
-{
-	const struct waiting *x = a, *y = b;
-
-	return (x->pid > y->pid) - (x->pid < y->pid);
-}
-
-/* Looks at threads of one process, at most cnt of them. How many that were, or emit's error. */
-static int look_at_process(struct namer *n, struct waiting *of, uint32_t cnt,
-			   struct named_thread *threads)
-{
-	uint32_t same = 0;
-	int err = 0;
-
-	for (; same < cnt && of[same].pid == of[0].pid; same++)
-		threads[same] = (struct named_thread){
-			.tid = of[same].tid, .ident = of[same].ident, .num = same};
-	read_names(n, of[0].pid, threads, same);
-	for (uint32_t i = 0; i < same; i++) {
-		if (threads[i].name && !err)
-			err = emit_name(n, &of[threads[i].num], threads[i].name);
-		free(threads[i].name);
-	}
-	return err ?: (int)same;
-}
-
-/* Moves those that are due to the front, in the order of their processes. How many. */
-static uint32_t sort_due(struct namer *n, uint64_t now_ns, bool all)
-{
-	uint32_t cnt = 0;
-
-	for (uint32_t i = 0; i < n->cnt; i++) {
-		struct waiting w = n->waiting[i];
-
-		if (w.at_ns > now_ns && !all)
-			continue;
-		n->waiting[i] = n->waiting[cnt];
-		n->waiting[cnt++] = w;
-	}
-	if (cnt)
-		qsort(n->waiting, cnt, sizeof(*n->waiting), by_pid);
-	return cnt;
-}
-
-/* Of the first cnt, which have been looked at, drops those that need no further look, and lets the
- * others wait for it. */
-static void put_back(struct namer *n, uint32_t cnt, uint64_t now_ns)
+/* Takes the due threads of the process of the first due one out of the queue. */
+static void open_process(struct namer *n, uint64_t now_ns, bool all)
 {
 	uint32_t kept = 0;
 
+	n->open_cnt = 0;
 	for (uint32_t i = 0; i < n->cnt; i++) {
-		struct waiting w = n->waiting[i];
+		const struct waiting *w = &n->waiting[i];
+		bool is_due = all || w->at_ns <= now_ns;
 
-		if (i < cnt && w.was_looked_at)
-			continue;
-		if (i < cnt) {
-			w.was_looked_at = true;
-			w.at_ns = now_ns + NAMER_AGAIN_NS;
-		}
-		n->waiting[kept++] = w;
+		if (is_due && n->open_cnt < SCAN_THREADS &&
+		    (!n->open_cnt || n->open[0].pid == w->pid))
+			n->open[n->open_cnt++] = *w;
+		else
+			n->waiting[kept++] = *w;
 	}
 	n->cnt = kept;
 }
 
-int namer_due(struct namer *n, bool all)
+bool namer_next(struct namer *n, uint64_t now_ns, bool all, struct scan_request *out)
 {
-	uint64_t now_ns = now_mono_ns(), end_ns = now_ns + (all ? LAST_BATCH_NS : BATCH_NS);
-	uint32_t cnt = sort_due(n, now_ns, all), done = 0;
-	struct named_thread *threads = cnt ? malloc(cnt * sizeof(*threads)) : NULL;
-	int ret = 0;
-
-	while (threads && done < cnt && ret >= 0 && now_mono_ns() < end_ns) {
-		ret = look_at_process(n, n->waiting + done, cnt - done, threads);
-		done += ret < 0 ? 0 : ret;
+	for (open_process(n, now_ns, all); n->open_cnt; open_process(n, now_ns, all)) {
+		if (!describe(n, n->open[0].pid, out))
+			continue;
+		for (uint32_t i = 0; i < n->open_cnt; i++)
+			out->threads[i] = (struct named_thread){.tid = n->open[i].tid,
+								.ident = n->open[i].ident};
+		out->thread_cnt = n->open_cnt;
+		return true;
 	}
-	free(threads);
-	put_back(n, done, now_ns);
-	n->is_behind = done < cnt;
-	return ret < 0 ? ret : 0;
+	return false;
 }
 
-bool namer_is_behind(const struct namer *n)
+uint64_t namer_next_ns(const struct namer *n)
 {
-	return n->is_behind;
+	uint64_t next = UINT64_MAX;
+
+	for (uint32_t i = 0; i < n->cnt; i++)
+		if (n->waiting[i].at_ns < next)
+			next = n->waiting[i].at_ns;
+	return next;
+}
+
+int namer_take(struct namer *n, const struct scan_result *r, uint64_t now_ns)
+{
+	uint32_t at = 0;
+	int err = 0;
+
+	for (uint32_t i = 0; i < n->open_cnt; i++) {
+		struct waiting *w = &n->open[i];
+		const char *name = r->text + at;
+		size_t len = strnlen(name, r->text_bytes - at);
+
+		if (len && !err)
+			err = emit_name(n, w, name, len);
+		at += len < r->text_bytes - at ? len + 1 : len;
+		if (w->was_scanned)
+			continue;
+		w->was_scanned = true;
+		w->at_ns = now_ns + NAMER_AGAIN_NS;
+		wait_for_name(n, w);
+	}
+	n->open_cnt = 0;
+	return err;
 }

@@ -45,6 +45,10 @@ struct sampler {
 	uint32_t layout_cnt;
 	sampler_record_fn fn;
 	void *fn_arg;
+	uint32_t weight; /* each sample stands for so many ticks of freq_hz */
+	/* A drain under way: which of its steps comes next, and where it ends in the ring. */
+	enum { DRAIN_NONE, DRAIN_RECORDS, DRAIN_SAMPLES } drain_step;
+	uint64_t drain_end_pos;
 };
 
 /* A message may have many lines: what the kernel says of a program that it refuses is one. */
@@ -194,6 +198,7 @@ struct sampler *sampler_new(const struct sampler_opts *opts)
 	libbpf_set_print(print_libbpf);
 	s->stats_fd = opts->measure ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
 	s->freq_hz = opts->freq_hz;
+	s->weight = 1;
 	s->cpu_cnt = libbpf_num_possible_cpus();
 	s->timers = calloc(s->cpu_cnt > 0 ? s->cpu_cnt : 1, sizeof(*s->timers));
 	if (features_kernel_is_bad())
@@ -224,6 +229,11 @@ void sampler_free(struct sampler *s)
 	free(s);
 }
 
+static uint64_t period_ns(const struct sampler *s)
+{
+	return 1000000000ULL * s->weight / s->freq_hz;
+}
+
 /* A timer on one CPU: a software clock (hrtimer), so it runs in every VM; idle CPUs stay asleep. */
 static int start_cpu(struct sampler *s, int cpu)
 {
@@ -231,7 +241,7 @@ static int start_cpu(struct sampler *s, int cpu)
 		.type = PERF_TYPE_SOFTWARE,
 		.config = PERF_COUNT_SW_CPU_CLOCK,
 		.size = sizeof(attr),
-		.sample_period = 1000000000ULL / s->freq_hz,
+		.sample_period = period_ns(s),
 		.exclude_idle = 1,
 	};
 	int fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
@@ -308,15 +318,62 @@ int sampler_fd(const struct sampler *s)
 	return bpf_map__fd(s->skel->maps.ring);
 }
 
-int sampler_drain(struct sampler *s, sampler_record_fn fn, void *arg)
+/* The end of a drain is what had been written at its start, so that it has one. */
+static void drain_begin(struct sampler *s)
+{
+	samples_look(&s->samples);
+	s->drain_end_pos = ring_written(&s->ring);
+	s->drain_step = DRAIN_RECORDS;
+}
+
+int sampler_drain(struct sampler *s, uint32_t max, sampler_record_fn fn, void *arg)
 {
 	int ret;
 
 	s->fn = fn;
 	s->fn_arg = arg;
-	samples_look(&s->samples);
-	ret = ring_take(&s->ring, on_ring_record, s);
-	return ret < 0 ? ret : samples_take(&s->samples, fn, arg);
+	if (s->drain_step == DRAIN_NONE)
+		drain_begin(s);
+	if (s->drain_step == DRAIN_RECORDS) {
+		ret = ring_take(&s->ring, s->drain_end_pos, max, on_ring_record, s);
+		if (ret)
+			return ret;
+		s->drain_step = DRAIN_SAMPLES;
+	}
+	ret = samples_take(&s->samples, max, fn, arg);
+	if (!ret)
+		s->drain_step = DRAIN_NONE;
+	return ret;
+}
+
+void sampler_set_weight(struct sampler *s, uint32_t weight)
+{
+	uint64_t period;
+
+	s->weight = weight;
+	period = period_ns(s);
+	for (int cpu = 0; cpu < s->cpu_cnt; cpu++)
+		if (s->timers[cpu].link)
+			ioctl(s->timers[cpu].event_fd, PERF_EVENT_IOC_PERIOD, &period);
+	__atomic_store_n(&s->skel->data->tick_weight, weight, __ATOMIC_RELAXED);
+}
+
+/* A tick that is rejected is not timed: `make bench` says what it takes; this has a margin. */
+#define REJECTED_TICK_NS 1000
+
+uint64_t sampler_bpf_ns(const struct sampler *s)
+{
+	uint64_t ns = 0;
+
+	for (int cpu = 0; cpu < s->cpu_cnt; cpu++) {
+		const struct krait_cpu *c =
+			(const void *)(s->samples.cpus + cpu * s->samples.cpu_stride);
+
+		ns += c->timed_ns * KRAIT_TIMED_EVERY +
+		      (c->counters[KRAIT_CNT_OTHER_TICKS] + c->counters[KRAIT_CNT_UNKNOWN_TICKS]) *
+			      REJECTED_TICK_NS;
+	}
+	return ns;
 }
 
 /* Writes an entry of the process map and makes every CPU forget what it remembers of any. */
@@ -349,10 +406,10 @@ int sampler_entry(const struct sampler *s, pid_t pid, struct krait_proc *out)
 	return bpf_map__lookup_elem(s->skel->maps.procs, &key, sizeof(key), out, sizeof(*out), 0);
 }
 
-int sampler_judge(struct sampler *s, pid_t pid, const struct krait_proc *verdict)
+int sampler_classify(struct sampler *s, pid_t pid, const struct krait_proc *entry)
 {
 	/* BPF_EXIST: a process that has ended meanwhile stays deleted. */
-	return put_entry(s, pid, verdict, BPF_EXIST);
+	return put_entry(s, pid, entry, BPF_EXIST);
 }
 
 int sampler_layout(struct sampler *s, const struct krait_layout *layout)

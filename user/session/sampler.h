@@ -44,23 +44,33 @@ void sampler_revive(struct sampler *s);
 
 /* Readable when the kernel wants to be drained at once; it must be every now and then anyway. */
 int sampler_fd(const struct sampler *s);
-/* Calls fn for each record that waits, not yet checked; `avail` bytes are its. The samples of a CPU
- * come in order of time, after the records that they build on. 0 or fn's first negative value. */
 typedef int (*sampler_record_fn)(void *arg, void *record, size_t avail);
-int sampler_drain(struct sampler *s, sampler_record_fn fn, void *arg);
+/*
+ * A step of a drain: calls fn for at most `max` records and samples each that wait, not yet
+ * checked; `avail` bytes are its. A drain ends with what had been written when it began. The
+ * samples of a CPU come in order of time, after the records that they build on. 0: the drain has
+ * ended; 1: it goes on with the next call; or fn's first negative value.
+ */
+int sampler_drain(struct sampler *s, uint32_t max, sampler_record_fn fn, void *arg);
 
-/* Lets ticks on `pid` ask for a verdict, for runs in which not every process may do so. 0 or
+/* From now on one tick of `weight` ticks of opts.freq_hz is taken, and stands for them. */
+void sampler_set_weight(struct sampler *s, uint32_t weight);
+/* The CPU time that the ticks have taken in the BPF program so far, in ns: one in KRAIT_TIMED_EVERY
+ * is timed. The interrupt around it is not in it, nor are the programs that follow processes. */
+uint64_t sampler_bpf_ns(const struct sampler *s);
+
+/* Lets ticks on `pid` ask what it is, for runs in which not every process may do so. 0 or
  * -errno. */
 int sampler_watch(struct sampler *s, pid_t pid);
 /* Whether any process is in the map still. With !ask_unknown: whether any of those wanted lives. */
 bool sampler_has_processes(const struct sampler *s);
 
 /*
- * What the kernel holds of the process, to be handed to sampler_judge with a verdict filled in; the
- * address space in it is the one that the verdict will be about. 0 or -ENOENT.
+ * What the kernel holds of the process, to be handed to sampler_classify with the result filled in;
+ * the address space in it is the one that the result will be about. 0 or -ENOENT.
  */
 int sampler_entry(const struct sampler *s, pid_t pid, struct krait_proc *out);
-int sampler_judge(struct sampler *s, pid_t pid, const struct krait_proc *verdict);
+int sampler_classify(struct sampler *s, pid_t pid, const struct krait_proc *entry);
 /* The number of this layout for krait_proc.layout_idx, or -ENOSPC. */
 int sampler_layout(struct sampler *s, const struct krait_layout *layout);
 

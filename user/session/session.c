@@ -2,10 +2,13 @@
 /*
  * The event loop of a run.
  *
- * One thread, one epoll, three files: the ring buffer (which wakes us only for what can't wait),
- * the signals, the command's pidfd. Whatever has a time (draining, the next epoch, the progress
- * line, an interpreter to look at again, the end) is a deadline, and the nearest one is epoll's
- * timeout. Samples never wake us: they are drained DRAIN_NS after the last time.
+ * One thread, one epoll, four files: the ring buffer (which wakes us only for what can't wait), the
+ * signals, the command's pidfd, the process that scans. Whatever has a time (draining, the next
+ * epoch, the progress line, a scan, the end) is a deadline, and the nearest one is epoll's timeout.
+ * Samples never wake us: they are drained DRAIN_NS after the last time.
+ *
+ * Nothing here takes long: a drain goes on for DRAIN_SLICE_NS and then gives way to the rest, scans
+ * are another process's, and what a second may take is limited (governor.h).
  */
 #include "user/session/session.h"
 
@@ -18,23 +21,31 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "user/base/clock.h"
 #include "user/base/log.h"
 #include "user/base/strbuf.h"
 #include "user/drain/records.h"
 #include "user/session/child.h"
+#include "user/session/classify.h"
 #include "user/session/family.h"
-#include "user/session/judge.h"
+#include "user/session/governor.h"
 #include "user/session/namer.h"
 #include "user/session/priority.h"
 #include "user/session/progress.h"
 #include "user/session/sampler.h"
+#include "user/session/scanner.h"
+#include "user/session/scans.h"
 
-#define SECOND_NS 1000000000ULL
 /* Four wake-ups a second: nothing beside what they carry, and the rings hold two seconds of samples
  * at least. */
-#define DRAIN_NS (SECOND_NS / 4)
-#define BUSY_DRAIN_NS (SECOND_NS / 50) /* while threads wait for their names */
-#define EPOCH_NS SECOND_NS
+#define DRAIN_NS (NS_PER_S / 4)
+#define DRAIN_SLICE_NS (10 * NS_PER_MS)
+#define DRAIN_STEP 128 /* records, and samples, between two looks at the clock */
+#define EPOCH_NS NS_PER_S
+/* For the threads that are not named yet when the run ends. */
+#define LAST_NAMES_NS (NS_PER_S / 4)
+/* For the question whether any Python runs here, if no tick hit one. */
+#define LAST_SCANS_NS (2 * NS_PER_S)
 
 struct session {
 	const struct session_opts *opts;
@@ -42,7 +53,13 @@ struct session {
 	struct session_result *result;
 	struct sampler *sampler;
 	struct namer *namer; /* NULL: nobody wants the names of threads */
-	struct judge *judge;
+	struct classifier *classifier;
+	struct scanner *scanner;
+	struct scans scans;
+	struct governor governor;
+	/* krait's CPU time when the governor was last told, that of the BPF side with it; and what
+	 * is none of its business: writing a snapshot. */
+	uint64_t told_ns, told_at_ns, writing_ns;
 	struct child child;
 	struct progress progress;
 	int epoll_fd, signal_fd;
@@ -52,14 +69,6 @@ struct session {
 	bool is_over;
 	int err;
 };
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return ts.tv_sec * SECOND_NS + ts.tv_nsec;
-}
 
 /* ---- Records ---- */
 
@@ -71,15 +80,16 @@ static int emit(const struct krait_hdr *rec, void *arg)
 }
 
 /* What a process event asks of us, besides being passed on. */
-static int act_on_process(struct session *s, const struct krait_process_rec *rec)
+static void act_on_process(struct session *s, const struct krait_process_rec *rec)
 {
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+
 	if (rec->what == KRAIT_PROCESS_SEEN)
-		return judge_process(s->judge, rec->pid);
+		classifier_ask(s->classifier, rec->pid, now_ns);
 	if (rec->what == KRAIT_PROCESS_FORK)
-		judge_forked(s->judge, rec->pid);
+		classifier_forked(s->classifier, rec->pid, now_ns);
 	if (rec->what == KRAIT_PROCESS_THREAD && s->namer)
 		namer_thread(s->namer, rec);
-	return 0;
 }
 
 static int on_record(void *arg, void *record, size_t avail)
@@ -100,17 +110,62 @@ static int on_record(void *arg, void *record, size_t avail)
 	}
 	s->err = emit(h, s);
 	if (!s->err && h->kind == KRAIT_PROCESS)
-		s->err = act_on_process(s, record);
+		act_on_process(s, record);
 	return s->err;
+}
+
+/* Goes on with the drain until it has ended (true), or until end_ns. */
+static bool drain_until(struct session *s, uint64_t end_ns)
+{
+	int ret;
+
+	do
+		ret = sampler_drain(s->sampler, DRAIN_STEP, on_record, s);
+	while (ret == 1 && clock_ns(CLOCK_MONOTONIC) < end_ns);
+	if (ret < 0 && !s->err)
+		s->err = ret;
+	return ret != 1;
 }
 
 static void drain(struct session *s)
 {
-	sampler_drain(s->sampler, on_record, s);
-	if (s->namer && !s->err)
-		s->err = namer_due(s->namer, s->is_over);
-	s->drain_at_ns = clock_ns(CLOCK_MONOTONIC) +
-			 (s->namer && namer_is_behind(s->namer) ? BUSY_DRAIN_NS : DRAIN_NS);
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+	bool has_ended = drain_until(s, now_ns + DRAIN_SLICE_NS);
+
+	s->drain_at_ns = now_ns + (has_ended ? DRAIN_NS : 0);
+}
+
+/* All that has been written until now. */
+static void drain_all(struct session *s)
+{
+	/* The drain that may be under way began before now. */
+	for (int i = 0; i < 2 && !s->err; i++)
+		drain_until(s, UINT64_MAX);
+}
+
+/* ---- What it takes ---- */
+
+static uint64_t own_cpu_ns(struct session *s)
+{
+	return clock_ns(CLOCK_PROCESS_CPUTIME_ID) - s->writing_ns + scanner_cpu_ns(s->scanner) +
+	       sampler_bpf_ns(s->sampler);
+}
+
+static void apply_ceiling(struct session *s, uint64_t now_ns)
+{
+	uint64_t took_ns = own_cpu_ns(s);
+	uint32_t weight = governor_weight(&s->governor);
+
+	if (governor_tell(&s->governor, took_ns - s->told_ns, now_ns - s->told_at_ns)) {
+		log_verbose("record: %.1f %% of a CPU taken in the last second: step %u",
+			    (took_ns - s->told_ns) * 100.0 / (now_ns - s->told_at_ns),
+			    s->governor.step);
+		s->scans.ns_per_s = governor_scan_ns(&s->governor);
+		if (governor_weight(&s->governor) != weight)
+			sampler_set_weight(s->sampler, governor_weight(&s->governor));
+	}
+	s->told_ns = took_ns;
+	s->told_at_ns = now_ns;
 }
 
 /* ---- The end, and what comes before it ---- */
@@ -122,17 +177,29 @@ static void forward_signal(struct session *s, const struct signalfd_siginfo *inf
 		kill(s->child.pid, info->ssi_signo);
 }
 
+/* As an ordinary task, and not on the account of sampling: it was asked for. */
+static void write_snapshot(struct session *s)
+{
+	uint64_t began_ns;
+
+	drain_all(s);
+	began_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	if (s->opts->realtime)
+		priority_lower();
+	if (s->sink->on_snapshot)
+		s->sink->on_snapshot(s->sink->arg);
+	if (s->opts->realtime)
+		priority_raise();
+	s->writing_ns += clock_ns(CLOCK_PROCESS_CPUTIME_ID) - began_ns;
+}
+
 static void on_signal(struct session *s)
 {
 	struct signalfd_siginfo info;
 
 	while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGUSR1) {
-			drain(s);
-			priority_lower();
-			if (s->sink->on_snapshot)
-				s->sink->on_snapshot(s->sink->arg);
-			priority_raise();
+			write_snapshot(s);
 			continue;
 		}
 		forward_signal(s, &info);
@@ -157,10 +224,11 @@ static void on_time(struct session *s)
 		}
 	}
 	if (!s->err)
-		s->err = judge_due(s->judge, now);
+		s->err = scans_step(&s->scans, now);
 	if (now >= s->epoch_at_ns) {
 		sampler_next_epoch(s->sampler);
 		sampler_revive(s->sampler);
+		apply_ceiling(s, now);
 		s->epoch_at_ns = now + EPOCH_NS;
 		progress_show(&s->progress, now - s->result->start_mono_ns, s->sample_cnt,
 			      s->result->python_cnt);
@@ -176,8 +244,8 @@ static int timeout_ms(const struct session *s)
 
 	if (s->end_at_ns < at)
 		at = s->end_at_ns;
-	if (judge_next_ns(s->judge) < at)
-		at = judge_next_ns(s->judge);
+	if (scans_next_ns(&s->scans, now) < at)
+		at = scans_next_ns(&s->scans, now);
 	return at <= now ? 0 : (at - now + 999999) / 1000000;
 }
 
@@ -197,8 +265,9 @@ static void loop(struct session *s)
 				on_signal(s);
 			else if (fd == s->child.pid_fd)
 				s->is_over = child_reap(&s->child, false) || s->is_over;
-			else
+			else if (fd == sampler_fd(s->sampler))
 				drain(s);
+			/* else a scan has come to its end: on_time */
 		}
 		on_time(s);
 	}
@@ -228,6 +297,7 @@ static int open_files(struct session *s)
 	if (s->signal_fd < 0 || s->epoll_fd < 0)
 		return -errno;
 	err = watch_fd(s, s->signal_fd);
+	err = err ?: watch_fd(s, scanner_fd(s->scanner));
 	return err ?: watch_fd(s, sampler_fd(s->sampler));
 }
 
@@ -244,7 +314,8 @@ static int watch_pids(struct session *s)
 		for (uint32_t k = 0; k < family.cnt; k++)
 			has_children |= family.members[k].root == o->pids[i] &&
 					family.members[k].pid != o->pids[i];
-		err = judge_wanted(s->judge, o->pids[i], has_children && o->follow_children);
+		err = classifier_check(scanner_run(s->scanner, o->pids[i]),
+				       has_children && o->follow_children);
 	}
 	for (uint32_t k = 0; !err && k < family.cnt; k++) {
 		const struct family_member *m = &family.members[k];
@@ -276,13 +347,17 @@ static int set_up(struct session *s)
 	};
 	int err;
 
+	/* First of all: what is opened later is not the scanner's. */
+	s->scanner = scanner_new();
+	if (!s->scanner)
+		return -errno;
 	s->sampler = sampler_new(&sampler_opts);
 	if (!s->sampler)
 		return -errno;
 	if (o->name_threads)
 		s->namer = namer_new(s->sampler, emit, s);
-	s->judge = judge_new(s->sampler, s->namer, o, s->result, emit, s);
-	if (!s->judge || (o->name_threads && !s->namer))
+	s->classifier = classifier_new(s->sampler, s->namer, o, s->result, emit, s);
+	if (!s->classifier || (o->name_threads && !s->namer))
 		return -ENOMEM;
 	err = open_files(s);
 	if (!err && o->pid_cnt)
@@ -292,17 +367,33 @@ static int set_up(struct session *s)
 	return err;
 }
 
+static void raise_priority(void)
+{
+	int err = priority_raise();
+
+	if (err)
+		log_warn("record: --realtime: %s (it takes CAP_SYS_NICE); going on as an ordinary "
+			 "task",
+			 strerror(-err));
+}
+
 static int start(struct session *s)
 {
 	uint64_t now;
 	int err;
 
-	priority_raise(); /* the command, forked before, is as who started krait */
+	if (s->opts->realtime) /* the command, forked before, is as who started krait */
+		raise_priority();
 	s->result->start_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	s->result->start_mono_ns = now = clock_ns(CLOCK_MONOTONIC);
 	s->drain_at_ns = now + DRAIN_NS;
 	s->epoch_at_ns = now + EPOCH_NS;
 	s->end_at_ns = s->opts->duration_ns ? now + s->opts->duration_ns : UINT64_MAX;
+	governor_init(&s->governor, s->opts->max_cpu_ns);
+	scans_init(&s->scans, s->scanner, s->classifier, s->namer, governor_scan_ns(&s->governor),
+		   now);
+	s->told_ns = own_cpu_ns(s);
+	s->told_at_ns = now;
 	err = sampler_start(s->sampler);
 	if (err || !s->child.pid)
 		return err;
@@ -321,7 +412,58 @@ static void take_measures(const struct session *s)
 	sampler_usage(s->sampler, &r->usage);
 }
 
-/* Ends the sampling, takes what still waits, and the books. */
+static void take_costs(struct session *s)
+{
+	struct session_result *r = s->result;
+
+	r->scan_cpu_ns = scanner_cpu_ns(s->scanner);
+	r->scan_peak_kb = scanner_peak_kb(s->scanner);
+	r->bpf_ns = sampler_bpf_ns(s->sampler);
+	r->max_weight = 1U << (s->governor.max_step > 1 ? s->governor.max_step - 1 : 0);
+	r->slow_s = s->governor.slow_s;
+	r->scans_failed = scanner_failed_cnt(s->scanner);
+	r->lost_realtime = priority_was_revoked();
+}
+
+/* ---- A run that met no Python ---- */
+
+struct search {
+	struct session *s;
+	uint64_t end_ns;
+};
+
+static int stop_at_python(pid_t pid, void *arg)
+{
+	const struct search *search = arg;
+	const struct scan_result *r;
+
+	if (clock_ns(CLOCK_MONOTONIC) > search->end_ns)
+		return -ETIME;
+	r = scanner_run(search->s->scanner, pid);
+	return !r->err && r->target.state == TARGET_READY;
+}
+
+/* Were they all idle, or are there none? */
+static void look_for_idle(struct session *s)
+{
+	struct search search = {.s = s, .end_ns = clock_ns(CLOCK_MONOTONIC) + LAST_SCANS_NS};
+
+	if (s->result->python_cnt || s->opts->command || s->opts->comm)
+		return;
+	s->result->has_idle_python =
+		s->opts->pid_cnt || discover_each_pid(stop_at_python, &search) == 1;
+}
+
+/* Moves the ticks that came before their process was classified to where they belong. */
+static void settle_ledger(struct session_result *r)
+{
+	r->counters[KRAIT_CNT_UNKNOWN_TICKS] -= r->early_ticks + r->rejected_ticks;
+	r->counters[KRAIT_CNT_OTHER_TICKS] += r->rejected_ticks;
+	r->counters[KRAIT_CNT_TARGET_TICKS] += r->early_ticks;
+	r->counters[KRAIT_LOSS_STARTING] += r->early_ticks;
+}
+
+/* Ends the sampling, takes what still waits, and the ledger. */
 static void finish(struct session *s)
 {
 	struct session_result *r = s->result;
@@ -330,10 +472,16 @@ static void finish(struct session *s)
 		return;
 	sampler_stop(s->sampler);
 	r->duration_ns = clock_ns(CLOCK_MONOTONIC) - r->start_mono_ns;
-	if (!s->err)
-		drain(s);
-	priority_lower();
+	drain_all(s);
+	if (s->opts->realtime)
+		priority_lower();
 	sampler_counters(s->sampler, r->counters);
+	settle_ledger(r);
+	if (!s->err)
+		s->err = scans_finish(&s->scans, clock_ns(CLOCK_MONOTONIC) + LAST_NAMES_NS);
+	if (!s->err)
+		look_for_idle(s);
+	take_costs(s);
 	if (s->opts->measure)
 		take_measures(s);
 	progress_clear(&s->progress);
@@ -342,9 +490,10 @@ static void finish(struct session *s)
 static void tear_down(struct session *s)
 {
 	child_release(&s->child);
-	judge_free(s->judge);
+	classifier_free(s->classifier);
 	namer_free(s->namer);
 	sampler_free(s->sampler);
+	scanner_free(s->scanner);
 	if (s->epoll_fd >= 0)
 		close(s->epoll_fd);
 	if (s->signal_fd >= 0) {

@@ -24,9 +24,11 @@ struct session_opts {
 	char *const *command; /* started, and followed until it ends; NULL: none */
 	bool follow_children;
 	bool show_progress;
-	bool name_threads; /* as Python's threading does; else the kernel's names are all there is
-			    */
-	bool measure;	   /* --stats: have the kernel time the ticks */
+	bool name_threads;   /* as Python's threading does; else the kernel's names are all there is
+			      */
+	bool measure;	     /* --stats: have the kernel time the ticks */
+	bool realtime;	     /* --realtime: see priority.h */
+	uint64_t max_cpu_ns; /* of a second, for all that krait does: see governor.h */
 };
 
 /* Where the run's records go, checked. A negative return ends the run with that error. */
@@ -56,7 +58,18 @@ struct session_result {
 	uint64_t start_cpu_ns, end_cpu_ns;
 	struct usage usage;
 	uint64_t records_malformed;
-	uint32_t python_cnt; /* processes judged to be profilable, forked children not counted */
+	uint32_t python_cnt;  /* processes found to be profilable, forked children not counted */
+	bool has_idle_python; /* there were none, but a Python runs that no tick hit */
+	/* Ticks on processes before they were classified: as targets; as none. They are in the
+	 * counters. */
+	uint64_t early_ticks, rejected_ticks;
+	/* What it took besides the CPU time of krait's own process. */
+	uint64_t scan_cpu_ns, bpf_ns;
+	uint64_t scan_peak_kb; /* memory of the process that scans */
+	uint32_t scans_failed;
+	/* What --max-cpu took: the most ticks that a sample stood for, and seconds over it. */
+	uint32_t max_weight, slow_s;
+	bool lost_realtime; /* the watchdog of --realtime ended it */
 	struct session_refusal refusals[SESSION_REFUSALS];
 	uint32_t refusal_cnt;
 	pid_t command_pid;  /* 0: none */
