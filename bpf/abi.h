@@ -205,7 +205,8 @@ enum krait_loss {
 		KRAIT_REASON_CNT,
 };
 
-/* The per-CPU counters: the reasons above, and behind them the totals that they must add up to. */
+/* The per-CPU counters: the reasons above, and behind them the totals that they must add up to.
+ * Ticks are those of the rate that was asked for, also while only one in several is taken. */
 enum krait_counter {
 	KRAIT_CNT_TARGET_TICKS = KRAIT_REASON_CNT, /* ticks on targets */
 	KRAIT_CNT_SAMPLES,			   /* SAMPLE records sent */
@@ -226,17 +227,19 @@ enum krait_counter {
  * Almost all that krait sends is samples. In a BPF ring buffer each costs a lock that the CPUs
  * share and five pages that a tick needs for nothing else; a ring per CPU has one writer, the tick,
  * and one reader. CPU c's is the elements from c * sample_slots on of the map `samples`; the n-th
- * sample of the CPU is at n % sample_slots, and has been written once counters[KRAIT_CNT_SAMPLES] >
- * n.
+ * sample of the CPU is at n % sample_slots, and has been written once samples_written > n.
  */
-#define KRAIT_COUNTERS_MAX 29
+#define KRAIT_COUNTERS_MAX 34
 
 /* How each CPU's memory starts, which user space maps. */
 struct krait_cpu {
 	__u64 counters[KRAIT_COUNTERS_MAX]; /* by enum krait_counter */
-	__u64 timed_ns;	    /* what one in KRAIT_TIMED_EVERY of KRAIT_CNT_TARGET_TICKS has taken */
+	__u64 samples_written;
 	__u64 samples_read; /* user space: it has read so many */
 	__u64 sample_slots; /* user space: the ring's length, a power of two */
+	__u64 ticks;	    /* as they come, */
+	__u64 target_ticks; /* of them on targets, and */
+	__u64 timed_ns;	    /* what one in KRAIT_TIMED_EVERY of them has taken */
 };
 
 /* ---- What user space tells the walker ---- */
@@ -364,7 +367,7 @@ _Static_assert(sizeof(struct krait_frame) == 16, "abi: frame");
 _Static_assert(sizeof(struct krait_stack_rec) == 32, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
 _Static_assert(KRAIT_CNT_CNT <= KRAIT_COUNTERS_MAX, "abi: counters");
-_Static_assert(sizeof(struct krait_cpu) == 256, "abi: cpu");
+_Static_assert(sizeof(struct krait_cpu) == 320, "abi: cpu");
 _Static_assert(sizeof(struct krait_layout) == 96, "abi: layout");
 _Static_assert(sizeof(struct krait_proc) == 88, "abi: proc");
 

@@ -367,7 +367,7 @@ static __always_inline void count_release(__u64 *cnt)
 /* Puts the sample into the CPU's ring, which only this CPU's ticks write to. */
 static __always_inline enum krait_loss sample_send(struct scratch *s)
 {
-	__u64 *cnt = &s->cpu.counters[KRAIT_CNT_SAMPLES];
+	__u64 *cnt = &s->cpu.samples_written;
 	__u32 cpu = bpf_get_smp_processor_id();
 	__u32 slot = cpu * s->cpu.sample_slots + (*cnt & (s->cpu.sample_slots - 1));
 	struct krait_sample_rec *rec = bpf_map_lookup_elem(&samples, &slot);
@@ -381,11 +381,12 @@ static __always_inline enum krait_loss sample_send(struct scratch *s)
 		.pid = s->pid,
 		.tid = s->tid,
 		.cpu = cpu,
-		.weight = tick_weight,
+		.weight = s->weight,
 	};
 	count_release(cnt);
+	s->cpu.counters[KRAIT_CNT_SAMPLES] += s->weight;
 	if (s->walk.flags & KRAIT_STACK_TRUNCATED)
-		platform_count(KRAIT_CNT_TRUNCATED, 1);
+		platform_count(KRAIT_CNT_TRUNCATED, s->weight);
 	return KRAIT_LOSS_NONE;
 }
 
@@ -489,7 +490,7 @@ KRAIT_GLOBAL int tick_learn(struct scratch *s)
 	if (!p)
 		return 0;
 	if (p->state == KRAIT_PROC_UNKNOWN)
-		__sync_fetch_and_add(&p->unknown_ticks, 1);
+		__sync_fetch_and_add(&p->unknown_ticks, s->weight);
 	if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_IGNORED)
 		proc_ask(p, s->pid, now_ns);
 	r->proc = *p;
@@ -553,6 +554,8 @@ int krait_tick(struct bpf_perf_event_data *ctx)
 	stay_on_kernel_stack(ctx);
 	if (!s)
 		return 0;
+	s->weight = tick_weight;
+	s->cpu.ticks++;
 	r = &s->recents[tid & (RECENT_CNT - 1)];
 	keep_bounds(r); /* or it is computed again for each use */
 	if (r->tid != tid || r->mm != mm || r->epoch != now_epoch || r->generation != generation) {
@@ -564,14 +567,16 @@ int krait_tick(struct bpf_perf_event_data *ctx)
 	}
 	if (r->state == KRAIT_PROC_IGNORED || r->state == KRAIT_PROC_UNKNOWN) {
 		s->cpu.counters[r->state == KRAIT_PROC_UNKNOWN ? KRAIT_CNT_UNKNOWN_TICKS
-							       : KRAIT_CNT_OTHER_TICKS]++;
+							       : KRAIT_CNT_OTHER_TICKS] +=
+			s->weight;
 		return 0;
 	}
-	is_timed = !(s->cpu.counters[KRAIT_CNT_TARGET_TICKS]++ & (KRAIT_TIMED_EVERY - 1));
+	s->cpu.counters[KRAIT_CNT_TARGET_TICKS] += s->weight;
+	is_timed = !(s->cpu.target_ticks++ & (KRAIT_TIMED_EVERY - 1));
 	began_ns = is_timed ? bpf_ktime_get_ns() : 0;
 	loss = python_tick(s, r, task, PT_REGS_IP(&ctx->regs));
 	if (loss)
-		platform_count(loss, 1);
+		platform_count(loss, s->weight);
 	if (is_timed)
 		s->cpu.timed_ns += bpf_ktime_get_ns() - began_ns;
 	return 0;

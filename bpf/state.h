@@ -133,6 +133,7 @@ struct scratch {
 			__u32 pid, tid;
 			__u64 mm;
 			__u32 epoch;
+			__u32 weight; /* ticks that this one stands for */
 			/* This stack holds a frame with a fault, or a code object that is not
 			 * trusted yet: look again at the next tick. */
 			__u32 is_unsettled;

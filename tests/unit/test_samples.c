@@ -64,7 +64,7 @@ static int tear_down(void **state)
 static bool write_sample(struct kernel *k, uint32_t cpu, uint32_t pid, uint64_t time_ns)
 {
 	struct krait_cpu *c = cpu_of(k, cpu);
-	__u64 *cnt = &c->counters[KRAIT_CNT_SAMPLES];
+	__u64 *cnt = &c->samples_written;
 
 	if (*cnt - c->samples_read >= c->sample_slots)
 		return false;

@@ -54,7 +54,7 @@ struct aggregate {
 	struct packed frame_idx;
 	uint32_t *fresh; /* the numbers of the stack that is looked at */
 	uint32_t fresh_cnt, fresh_cap;
-	uint64_t total_cnt, received_cnt, samples_unnamed;
+	uint64_t total_cnt, samples_unnamed;
 	uint32_t life; /* how often a life began or ended: what is known of threads is old then */
 	struct strbuf text;
 	struct profile profile;
@@ -517,7 +517,6 @@ static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 	struct binding *binding = binding_find(agg, rec->stack_id);
 	uint32_t thread_idx;
 
-	agg->received_cnt++;
 	if (!binding) {
 		agg->samples_unnamed += rec->weight;
 		return 0;
@@ -611,7 +610,6 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 		.thread_cnt = agg->threads.cnt,
 		.sample_cnt = agg->samples.cnt,
 		.total_cnt = agg->total_cnt,
-		.received_cnt = agg->received_cnt,
 		.samples_unnamed = agg->samples_unnamed,
 	};
 	memcpy(p->counters, counters, sizeof(p->counters));

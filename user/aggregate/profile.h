@@ -80,8 +80,7 @@ struct profile {
 	const struct profile_thread *threads;
 	const struct profile_sample *samples;
 	uint32_t function_cnt, frame_cnt, stack_cnt, process_cnt, thread_cnt, sample_cnt;
-	uint64_t total_cnt;		  /* sum of samples[].cnt: ticks */
-	uint64_t received_cnt;		  /* SAMPLE records: each may stand for several ticks */
+	uint64_t total_cnt;		  /* sum of samples[].cnt */
 	uint64_t counters[KRAIT_CNT_CNT]; /* the kernel's ledger */
 	uint64_t samples_unnamed;	  /* samples received whose stack never arrived */
 };

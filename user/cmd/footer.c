@@ -46,7 +46,7 @@ bool ledger_balances(const uint64_t *counters, uint64_t samples_received)
 static void ledger_line(const struct profile *p)
 {
 	const uint64_t *c = p->counters;
-	uint64_t received = p->received_cnt, unknown = c[KRAIT_CNT_UNKNOWN_TICKS];
+	uint64_t received = p->total_cnt + p->samples_unnamed, unknown = c[KRAIT_CNT_UNKNOWN_TICKS];
 
 	if (ledger_balances(c, received))
 		log_info("ledger: %" PRIu64 " ticks on targets = %" PRIu64 " samples + %" PRIu64
@@ -106,12 +106,14 @@ static double peak_mb(void)
 
 static void cost_line(const struct session_result *r)
 {
+	double bpf = r->bpf_ns / 1e9;
 	struct rusage use;
 
 	getrusage(RUSAGE_SELF, &use);
-	log_info("krait itself: %.3f s of CPU in %.1f s, %.1f MB of memory at most",
-		 seconds(use.ru_utime) + seconds(use.ru_stime) + r->scan_cpu_ns / 1e9,
-		 r->duration_ns / 1e9, peak_mb() + r->scan_peak_kb / 1024.0);
+	log_info("krait itself: %.3f s of CPU in %.1f s, %.3f s of it in the kernel at the ticks; "
+		 "%.1f MB of memory at most",
+		 seconds(use.ru_utime) + seconds(use.ru_stime) + r->scan_cpu_ns / 1e9 + bpf,
+		 r->duration_ns / 1e9, bpf, peak_mb() + r->scan_peak_kb / 1024.0);
 }
 
 /* What the ceiling has taken. */

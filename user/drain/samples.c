@@ -45,7 +45,7 @@ void samples_release(struct samples *s)
 
 static uint64_t written(const struct samples *s, uint32_t cpu)
 {
-	return __atomic_load_n(&cpu_at(s, cpu)->counters[KRAIT_CNT_SAMPLES], __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&cpu_at(s, cpu)->samples_written, __ATOMIC_ACQUIRE);
 }
 
 void samples_look(struct samples *s)

@@ -370,8 +370,7 @@ uint64_t sampler_bpf_ns(const struct sampler *s)
 			(const void *)(s->samples.cpus + cpu * s->samples.cpu_stride);
 
 		ns += c->timed_ns * KRAIT_TIMED_EVERY +
-		      (c->counters[KRAIT_CNT_OTHER_TICKS] + c->counters[KRAIT_CNT_UNKNOWN_TICKS]) *
-			      REJECTED_TICK_NS;
+		      (c->ticks - c->target_ticks) * REJECTED_TICK_NS;
 	}
 	return ns;
 }
