@@ -46,8 +46,9 @@ endif
 
 # ---- Flags ----
 
-PKGS := libbpf libelf zlib libprotobuf-c jansson
-PKG_LIBS := $(or $(shell pkg-config --libs $(PKGS) 2>/dev/null),-lbpf -lelf -lz -lprotobuf-c -ljansson)
+PKGS := libbpf libelf zlib libprotobuf-c jansson libcap-ng libseccomp
+PKG_LIBS := $(or $(shell pkg-config --libs $(PKGS) 2>/dev/null),-lbpf -lelf -lz -lprotobuf-c -ljansson \
+	-lcap-ng -lseccomp)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wshadow

@@ -39,6 +39,8 @@ build  header:protobuf-c/protobuf-c.h      libprotobuf-c-dev     protobuf-c-deve
 build  command:protoc-c                    protobuf-c-compiler   protobuf-c-compiler    protobuf-c  protobuf-c-compiler
 build  header:uthash.h                     uthash-dev            uthash-devel           uthash      uthash-dev
 build  header:jansson.h                    libjansson-dev        jansson-devel          jansson     jansson-dev
+build  header:cap-ng.h                     libcap-ng-dev         libcap-ng-devel        libcap-ng   libcap-ng-dev
+build  header:seccomp.h                    libseccomp-dev        libseccomp-devel       libseccomp  libseccomp-dev
 test   header:cmocka.h                     libcmocka-dev         libcmocka-devel        cmocka      cmocka-dev
 test   pytest                              python3-pytest        python3-pytest         python-pytest  py3-pytest
 test   pymodule:greenlet                   python3-greenlet      python3-greenlet       python-greenlet  py3-greenlet

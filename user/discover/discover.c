@@ -42,6 +42,7 @@
 #include "user/discover/elf.h"
 #include "user/discover/layout.h"
 #include "user/discover/memory.h"
+#include "user/discover/module_file.h"
 #include "user/discover/procfs.h"
 #include "user/discover/prove.h"
 #include "user/discover/pyversion.h"
@@ -114,7 +115,14 @@ static int set_trouble(struct target *out, int err, const char *what)
 	case EACCES:
 	case EPERM:
 		set_verdict(out, TARGET_FORBIDDEN, "its %s may not be read: %s", what,
-			    geteuid() ? "run krait as root" : "krait needs CAP_SYS_PTRACE over it");
+			    geteuid() ? "run krait as root, or give it cap_sys_ptrace and "
+					"cap_dac_read_search"
+				      : "krait needs CAP_SYS_PTRACE over it");
+		return 0;
+	case ESTALE:
+		set_verdict(out, TARGET_FORBIDDEN,
+			    "a file that it has mapped was deleted or replaced: to read it krait "
+			    "needs cap_checkpoint_restore, or root");
 		return 0;
 	default:
 		return err;
@@ -393,19 +401,6 @@ static bool find_bias(const struct module *m, const struct elf_info *info, uint6
 	return (info->load_offset & page_mask) == m->offset;
 }
 
-/* Opens the module's file; without the right to map_files (CAP_SYS_ADMIN or
- * CAP_CHECKPOINT_RESTORE), the program itself can still be had by exe. */
-static int open_module(const struct look *l, const struct module *m)
-{
-	int fd = procfs_open_module(&l->proc, m);
-
-	if ((fd == -EPERM || fd == -EACCES) && m->inode == l->exe_inode) {
-		fd = openat(l->proc.dir_fd, "exe", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		return fd < 0 ? -errno : fd;
-	}
-	return fd;
-}
-
 /* Two runtimes in one process (a program that embeds another one): the more hopeful verdict. */
 static bool is_better(const struct target *now, const struct target *before)
 {
@@ -421,7 +416,7 @@ static bool is_own_trouble(int err)
 
 /*
  * Judges one module; the verdict may stay as it is. is_program: it is what the process runs. 0,
- * -EACCES when its file may not be opened, or trouble of our own.
+ * -EACCES or -ESTALE when its file may not be opened (module_file.h), or trouble of our own.
  */
 static int look_at_module(const struct look *l, const struct module *m, bool is_program)
 {
@@ -430,9 +425,9 @@ static int look_at_module(const struct look *l, const struct module *m, bool is_
 	struct found f;
 	int fd, err;
 
-	fd = open_module(l, m);
-	if (fd == -EPERM || fd == -EACCES)
-		return -EACCES;
+	fd = module_file_open(&l->proc, m);
+	if (fd == -EACCES || fd == -ESTALE)
+		return fd;
 	if (fd < 0)
 		return is_own_trouble(fd) ? fd : 0;
 	err = elf_cache_look(l->d->files, fd, is_program, &f.info);
@@ -460,7 +455,7 @@ static uint64_t now_ns(void)
 static int look_at_modules(struct look *l, const struct modules *mods)
 {
 	uint64_t end_ns = now_ns() + LOOK_MAX_NS;
-	bool is_forbidden = false;
+	int refusal = 0;
 
 	for (size_t i = 0; i < mods->cnt && l->out->state != TARGET_READY; i++) {
 		const struct module *m = &mods->v[i];
@@ -470,13 +465,13 @@ static int look_at_modules(struct look *l, const struct modules *mods)
 			break;
 		/* On an overlay the inodes may differ; the program is the lowest module then. */
 		err = look_at_module(l, m, m->inode == l->exe_inode || i == 0);
-		if (err == -EACCES)
-			is_forbidden = true;
+		if (err == -EACCES || err == -ESTALE)
+			refusal = err;
 		else if (err)
 			return err;
 	}
-	if (l->out->state == TARGET_NOT_PYTHON && is_forbidden)
-		return set_trouble(l->out, -EACCES, "files");
+	if (l->out->state == TARGET_NOT_PYTHON && refusal)
+		return set_trouble(l->out, refusal, "files");
 	return 0;
 }
 

@@ -129,6 +129,18 @@ static void module_set_name(struct module *m, const char *path)
 	m->name[i] = 0;
 }
 
+static void module_of(const struct mapping *map, struct module *out)
+{
+	*out = (struct module){.start = map->start,
+			       .end = map->end,
+			       .offset = map->offset,
+			       .inode = map->inode,
+			       .dev_major = map->dev_major,
+			       .dev_minor = map->dev_minor,
+			       .is_loaded = map->is_exec};
+	module_set_name(out, map->path);
+}
+
 static struct module *modules_append(struct modules *m)
 {
 	if (m->cnt == m->cap) {
@@ -168,14 +180,7 @@ static int start_run(struct modules *m, const struct mapping *map)
 	mod = modules_append(m);
 	if (!mod)
 		return -ENOMEM;
-	mod->start = map->start;
-	mod->end = map->end;
-	mod->offset = map->offset;
-	mod->inode = map->inode;
-	mod->dev_major = map->dev_major;
-	mod->dev_minor = map->dev_minor;
-	mod->is_loaded = map->is_exec;
-	module_set_name(mod, map->path);
+	module_of(map, mod);
 	m->is_open = true;
 	return 0;
 }
@@ -267,15 +272,30 @@ int procfs_read_modules(const struct procfs *p, struct modules *out)
 	return err;
 }
 
-int procfs_open_module(const struct procfs *p, const struct module *m)
+void procfs_map_file_name(const struct module *m, char name[MAP_FILE_BYTES])
 {
-	char name[64];
-	int fd;
+	snprintf(name, MAP_FILE_BYTES, "map_files/%" PRIx64 "-%" PRIx64, m->start, m->end);
+}
 
-	snprintf(name, sizeof(name), "map_files/%" PRIx64 "-%" PRIx64, m->start, m->end);
-	/* O_NONBLOCK: nothing but a regular file is wanted, and no other may make the open wait. */
-	fd = openat(p->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	return fd < 0 ? -errno : fd;
+int procfs_own_mapping(uint64_t addr, struct module *out)
+{
+	FILE *in = fopen("/proc/self/maps", "re");
+	struct mapping map = {};
+	size_t cap = 0;
+	char *line = NULL;
+
+	if (!in)
+		return -errno;
+	while (map.start != addr && getline(&line, &cap, in) > 0) {
+		line[strcspn(line, "\n")] = 0;
+		if (parse_mapping(line, &map))
+			map.start = 0;
+	}
+	if (map.start == addr)
+		module_of(&map, out);
+	free(line);
+	fclose(in);
+	return map.start == addr ? 0 : -ENOENT;
 }
 
 /* ---- threads ---- */

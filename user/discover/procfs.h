@@ -69,9 +69,12 @@ int maps_add_line(struct modules *m, const char *line);
 /* After the last line. */
 void maps_finish(struct modules *m);
 
-/* Opens the file behind a module for reading: map_files, so it is the file that is mapped, whatever
- * its path names now. An fd or -errno. */
-int procfs_open_module(const struct procfs *p, const struct module *m);
+/* "map_files/START-END": where the file behind a module is, below /proc/PID. */
+#define MAP_FILE_BYTES 48
+void procfs_map_file_name(const struct module *m, char name[MAP_FILE_BYTES]);
+
+/* The mapping of this process that begins at addr. 0, -ENOENT if there is none, or -errno. */
+int procfs_own_mapping(uint64_t addr, struct module *out);
 
 /*
  * A thread of the process that still has its address space, when the main thread has ended:
