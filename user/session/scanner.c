@@ -34,6 +34,7 @@
 
 #include "user/base/clock.h"
 #include "user/base/log.h"
+#include "user/session/privilege.h"
 
 /* A scan takes a millisecond; of 60,000 mappings 50. */
 #define SCAN_CPU_MAX_NS 500000000ULL
@@ -146,6 +147,7 @@ static _Noreturn void work(struct page *page, uint32_t generation)
 
 	close(KEEPER_FD);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	privilege_drop(PRIVILEGE_READER);
 	page->worker_pid = getpid();
 	while (d && recv(WORK_FD, &m, sizeof(m), 0) == sizeof(m)) {
 		scan(d, page);
@@ -231,6 +233,7 @@ static _Noreturn void keep(struct page *page, int keeper_fd, int work_fd)
 	/* Ctrl-C goes to all of the terminal's processes; krait still needs names then. */
 	for (int i = 0; i < 4; i++)
 		signal((int[]){SIGINT, SIGTERM, SIGHUP, SIGQUIT}[i], SIG_IGN);
+	privilege_drop(PRIVILEGE_FORKER);
 	while (goes_on) {
 		pid_t pid = start_worker(page, ++generation);
 

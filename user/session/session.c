@@ -31,6 +31,7 @@
 #include "user/session/governor.h"
 #include "user/session/namer.h"
 #include "user/session/priority.h"
+#include "user/session/privilege.h"
 #include "user/session/progress.h"
 #include "user/session/sampler.h"
 #include "user/session/scanner.h"
@@ -395,6 +396,9 @@ static int start(struct session *s)
 	s->told_ns = own_cpu_ns(s);
 	s->told_at_ns = now;
 	err = sampler_start(s->sampler);
+	err = err
+		      ?: privilege_drop(s->child.pid ? PRIVILEGE_SAMPLER | PRIVILEGE_COMMAND
+						     : PRIVILEGE_SAMPLER);
 	if (err || !s->child.pid)
 		return err;
 	err = child_go(&s->child);
