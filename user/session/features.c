@@ -7,23 +7,34 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "user/base/log.h"
+#include "user/base/strbuf.h"
+#include "user/discover/procfs.h"
 #include "user/session/kernel_btf.h"
+#include "user/session/privilege.h"
 
-/* The inode of the initial pid namespace: include/linux/proc_ns.h, PROC_PID_INIT_INO. */
+/* The inodes of the initial namespaces: include/linux/proc_ns.h, PROC_PID_INIT_INO and
+ * PROC_USER_INIT_INO. */
 #define INITIAL_PID_NS_INODE 0xeffffffcU
+#define INITIAL_USER_NS_INODE 0xeffffffdU
 
 struct finding {
 	enum feature_state state;
-	char text[160]; /* what was found, and the fix */
+	char text[256]; /* what was found, and the fix */
 };
 
 static void found(struct finding *f, enum feature_state state, const char *text)
@@ -31,6 +42,58 @@ static void found(struct finding *f, enum feature_state state, const char *text)
 	f->state = state;
 	snprintf(f->text, sizeof(f->text), "%s", text);
 }
+
+/* ---- What is refused, and which capability it takes ---- */
+
+/* What krait is to be given for all that it does. */
+static const int all_caps[] = {CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH};
+
+#define CAPS_CNT(caps) (sizeof(caps) / sizeof(*(caps)))
+
+/* "cap_bpf, cap_perfmon": those that krait has not. */
+static void add_missing(struct strbuf *names, const int *caps, size_t cnt)
+{
+	for (size_t i = 0; i < cnt; i++) {
+		const char *name = capng_capability_to_name(caps[i]);
+
+		if (name && !privilege_has(caps[i]))
+			strbuf_addf(names, "%scap_%s", names->len ? ", " : "", name);
+	}
+}
+
+static bool is_in_user_ns(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/user", &st) == 0 && st.st_ino != INITIAL_USER_NS_INODE;
+}
+
+/* `what` was refused, which takes some of `caps`. One that krait has is not the fix, even so. */
+static void refused(struct finding *f, enum feature_state state, const char *what, const int *caps,
+		    size_t cnt)
+{
+	struct strbuf names = {};
+	const char *fix;
+
+	add_missing(&names, caps, cnt);
+	f->state = state;
+	if (is_in_user_ns())
+		fix = ": a user namespace (a rootless container) has no say in it: run krait on "
+		      "the host";
+	else if (!names.len)
+		fix = " by a seccomp filter, a security module or kernel lockdown (docker: "
+		      "--privileged)";
+	else if (geteuid())
+		fix = ": run krait as root (sudo krait ...), or give it ";
+	else
+		fix = ": root has not all capabilities here (docker: --privileged, or --cap-add): "
+		      "give it ";
+	snprintf(f->text, sizeof(f->text), "%s not permitted%s%s", what, fix,
+		 is_in_user_ns() ? "" : strbuf_text(&names));
+	strbuf_release(&names);
+}
+
+/* ---- The checks ---- */
 
 const char *features_kernel_trouble(const char *release)
 {
@@ -56,8 +119,8 @@ static void check_kernel(struct finding *f)
 	snprintf(f->text, sizeof(f->text), "Linux %.64s%s", un.release, trouble ? trouble : "");
 }
 
-/* What bpf(2) says to the least that can be asked of it: 0 or -errno. */
-static int try_bpf(void)
+/* What bpf(2) says to an array map: 0 or -errno. */
+static int try_map(void)
 {
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "krait_probe", 4, 8, 1, NULL);
 
@@ -66,18 +129,37 @@ static int try_bpf(void)
 	return fd < 0 ? fd : 0;
 }
 
+/* And to the least program of the kind that krait loads. */
+static int try_program(void)
+{
+	struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	int fd = bpf_prog_load(BPF_PROG_TYPE_PERF_EVENT, "krait_probe", "GPL", insns, 2, NULL);
+
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 ? fd : 0;
+}
+
+static int try_bpf(void)
+{
+	return try_map() ?: try_program();
+}
+
 static void check_bpf(struct finding *f)
 {
 	int err = try_bpf();
 
-	if (err == -EPERM)
-		found(f, FEATURE_MISSING,
-		      "not permitted: run krait as root (sudo krait ...), or give it cap_bpf, "
-		      "cap_perfmon, cap_sys_ptrace and cap_dac_read_search");
+	if (err == -EPERM || err == -EACCES)
+		refused(f, FEATURE_MISSING, "loading BPF programs is", all_caps,
+			privilege_has(CAP_BPF) || privilege_has(CAP_PERFMON) ? 2
+									     : CAPS_CNT(all_caps));
 	else if (err)
 		found(f, FEATURE_MISSING, "the kernel has no bpf(2): enable CONFIG_BPF_SYSCALL");
 	else
-		found(f, FEATURE_OK, "bpf(2) is permitted");
+		found(f, FEATURE_OK, "BPF programs may be loaded");
 }
 
 static void check_btf(struct finding *f)
@@ -128,9 +210,8 @@ static void check_perf(struct finding *f)
 		close(fd);
 		found(f, FEATURE_OK, "perf_event cpu-clock on every CPU");
 	} else if (errno == EACCES || errno == EPERM) {
-		found(f, FEATURE_MISSING,
-		      "perf_event_open is not permitted: run krait as root, or give it "
-		      "cap_perfmon");
+		refused(f, FEATURE_MISSING, "perf_event_open on every CPU is", (int[]){CAP_PERFMON},
+			1);
 	} else {
 		found(f, FEATURE_MISSING, "no perf_event cpu-clock: enable CONFIG_PERF_EVENTS");
 	}
@@ -163,17 +244,87 @@ static void check_pid_ns(struct finding *f)
 		found(f, FEATURE_OK, "initial pid namespace");
 }
 
+/*
+ * A child that is as another user's to us: not dumpable, so its files in /proc are root's and it
+ * takes CAP_SYS_PTRACE to read it (kernel/ptrace.c, __ptrace_may_access). It ends when *end_fd is
+ * closed. Its pid, or -1.
+ */
+static pid_t start_stranger(int *end_fd)
+{
+	int fds[2];
+	char c = 0;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds))
+		return -1;
+	pid = fork();
+	if (pid == 0) {
+		close(fds[0]);
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+		/* Says that it is so, and waits for the end. */
+		_exit(write(fds[1], &c, 1) == 1 && read(fds[1], &c, 1) == 0 ? 0 : 1);
+	}
+	close(fds[1]);
+	*end_fd = fds[0];
+	if (pid > 0 && read(fds[0], &c, 1) == 1)
+		return pid;
+	close(fds[0]);
+	return -1;
+}
+
+static bool can_open(pid_t pid, const char *name)
+{
+	char path[48];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* Without it krait still has those processes that are its user's own. */
 static void check_memory(struct finding *f)
 {
-	/* A file that only the reader of others' memory may open; init is always there, and never
-	 * ours. */
-	if (access("/proc/1/mem", R_OK | W_OK) == 0 &&
-	    access("/proc/1/map_files", R_OK | X_OK) == 0)
-		found(f, FEATURE_OK, "other processes' memory maps may be read");
+	static const int caps[] = {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH};
+	int end_fd = -1;
+	pid_t pid = start_stranger(&end_fd);
+
+	if (pid > 0 && can_open(pid, "maps") && can_open(pid, "mem"))
+		found(f, FEATURE_OK, "other users' processes may be read");
 	else
-		found(f, FEATURE_MISSING,
-		      "other processes' memory may not be read: run krait as root, or give it "
-		      "cap_sys_ptrace");
+		refused(f, FEATURE_NOTE, "reading other users' processes is", caps, CAPS_CNT(caps));
+	if (pid > 0) {
+		close(end_fd);
+		waitpid(pid, NULL, 0);
+	}
+}
+
+/* Asked of krait's own program: the rule is the same for it. */
+static void check_map_files(struct finding *f)
+{
+	struct modules mods = {};
+	char name[MAP_FILE_BYTES];
+	struct procfs self;
+	int fd = -1;
+
+	if (procfs_open(&self, getpid()) == 0) {
+		if (procfs_read_modules(&self, &mods) == 0 && mods.cnt) {
+			procfs_map_file_name(&mods.v[0], name);
+			fd = openat(self.dir_fd, name, O_RDONLY | O_CLOEXEC);
+		}
+		modules_release(&mods);
+		procfs_close(&self);
+	}
+	if (fd >= 0)
+		found(f, FEATURE_OK, "libraries deleted or replaced while in use can be read");
+	else
+		refused(f, FEATURE_NOTE,
+			"reading libraries that were deleted or replaced while in use is",
+			(int[]){CAP_CHECKPOINT_RESTORE}, 1);
+	if (fd >= 0)
+		close(fd);
 }
 
 /* In the order in which one failing explains the next. */
@@ -189,6 +340,7 @@ static const struct {
 	{"perf events", check_perf},
 	{"pid namespace", check_pid_ns},
 	{"memory", check_memory},
+	{"map_files", check_map_files},
 	{"jit", check_jit},
 };
 
