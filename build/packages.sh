@@ -52,6 +52,8 @@ test   command:debootstrap                 debootstrap           debootstrap    
 test   file:/usr/share/keyrings/debian-archive-keyring.gpg  debian-archive-keyring  -  debian-archive-keyring  -
 more   command:python3-dbg                 python3-dbg           -                      -           -
 more   command:musl-gcc                    musl-tools            -                      -           -
+more   command:setcap                      libcap2-bin           libcap                 libcap      libcap-utils
+more   command:sudo                        sudo                  sudo                   sudo        sudo
 more   command:uwsgi                       uwsgi-core            -                      -           -
 more   file:/usr/lib/uwsgi/plugins/python3_plugin.so  uwsgi-plugin-python3  -  -  -
 kernels command:qemu-system-x86_64         qemu-system-x86       qemu-system-x86        qemu-system-x86  qemu-system-x86_64

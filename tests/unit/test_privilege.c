@@ -7,9 +7,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/perf_event.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -368,9 +370,49 @@ static void test_sets(void **state)
 	assert_true(status_of("CapPrm", 16) == before); /* a child's loss is its own */
 }
 
+/* ---- What the sampler goes on with ---- */
+
+static int map_fd = -1;
+
+static long do_timer(void)
+{
+	struct perf_event_attr attr = {.type = PERF_TYPE_SOFTWARE,
+				       .config = PERF_COUNT_SW_CPU_CLOCK,
+				       .size = sizeof(attr),
+				       .disabled = 1};
+
+	return syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
+static long do_map(void)
+{
+	uint32_t key = 0;
+	uint64_t value = 1;
+
+	return bpf_map_update_elem(map_fd, &key, &value, BPF_ANY) ||
+			       bpf_map_lookup_elem(map_fd, &key, &value) || value != 1
+		       ? -1
+		       : 0;
+}
+
+/* A timer for a CPU that comes online, and maps, on every kernel; where it could do so before. */
+static void test_sampling_goes_on(void **state)
+{
+	(void)state;
+	if (do_timer() < 0 || map_fd < 0)
+		skip();
+	assert_int_equal(do_map(), 0);
+	assert_int_equal(outcome_in_child(do_timer, S), 0);
+	assert_int_equal(outcome_in_child(do_map, S), 0);
+	assert_int_not_equal(outcome_in_child(do_timer, R), 0);
+	if (IS_FILTERED)
+		assert_int_not_equal(outcome_in_child(do_map, R), 0);
+}
+
 static int open_files(void **state)
 {
 	(void)state;
+	map_fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "krait_test", 4, 8, 1, NULL);
 	file_fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	return socketpair(AF_UNIX, SOCK_DGRAM, 0, socket_fds) || file_fd < 0;
 }
@@ -380,6 +422,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_sets),
+		cmocka_unit_test(test_sampling_goes_on),
 	};
 
 	return cmocka_run_group_tests(tests, open_files, NULL);
