@@ -368,16 +368,17 @@ const struct cmd cmd_record = {
 	.name = "record",
 	.summary = "sample Python processes and write a profile",
 	.usage = "[TARGET] [-F HZ] [-d TIME] [-o FILE]... [-- COMMAND [ARG]...]",
-	.details =
-		"Without -o it writes krait-<target>-<UTC time>.folded and prints the top "
-		"functions.\n"
-		"Ctrl-C ends the run and writes what there is; kill -USR1 writes it and goes on.\n"
-		"\n"
-		"Examples:\n"
-		"  krait record -d 10                         every Python process for 10 s\n"
-		"  krait record -p 1234 -d 30s -o app.pb.gz   one process, for go tool pprof\n"
-		"  krait record -o run.krait -- python3 app.py\n"
-		"  krait record -d 5 -o - | flamegraph.pl > flame.svg\n",
+	.details = "Without -o it writes krait-<target>-<UTC time>.folded and prints the top "
+		   "functions.\n"
+		   "Ctrl-C ends the run and writes what there is, as do kill and a terminal that "
+		   "goes;\n"
+		   "kill -USR1 writes it and goes on.\n"
+		   "\n"
+		   "Examples:\n"
+		   "  krait record -d 10                         every Python process for 10 s\n"
+		   "  krait record -p 1234 -d 30s -o app.pb.gz   one process, for go tool pprof\n"
+		   "  krait record -o run.krait -- python3 app.py\n"
+		   "  krait record -d 5 -o - | flamegraph.pl > flame.svg\n",
 	.more_help = export_help,
 	.opts = options,
 	.opts_bytes = sizeof(struct record_opts),

@@ -283,15 +283,27 @@ static int watch_fd(struct session *s, int fd)
 	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
 
+/* What ends the run, and what asks for a snapshot. A SIGHUP that is ignored (nohup) stays so: while
+ * it is blocked, the kernel would keep one for us all the same. */
+static void fill_mask(sigset_t *mask)
+{
+	struct sigaction hangup;
+
+	sigemptyset(mask);
+	sigaddset(mask, SIGINT);
+	sigaddset(mask, SIGQUIT);
+	sigaddset(mask, SIGTERM);
+	sigaddset(mask, SIGUSR1);
+	if (sigaction(SIGHUP, NULL, &hangup) || hangup.sa_handler != SIG_IGN)
+		sigaddset(mask, SIGHUP);
+}
+
 static int open_files(struct session *s)
 {
 	sigset_t mask;
 	int err;
 
-	sigemptyset(&mask);
-	sigaddset(&mask, SIGINT);
-	sigaddset(&mask, SIGTERM);
-	sigaddset(&mask, SIGUSR1);
+	fill_mask(&mask);
 	sigprocmask(SIG_BLOCK, &mask, &s->old_mask);
 	s->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -503,7 +515,8 @@ static void tear_down(struct session *s)
 	if (s->signal_fd >= 0) {
 		close(s->signal_fd);
 		/* From here on a signal has its default effect: a second one abandons what is being
-		 * written. */
+		 * written. Not so SIGHUP: a login that ends sends several. */
+		signal(SIGHUP, SIG_IGN);
 		sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
 	}
 }
