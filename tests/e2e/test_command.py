@@ -42,10 +42,43 @@ def test_exit_status_passes_on(one_py, tmp_path, how, code):
     assert folded.having(folded.read(output), "burst")
 
 
-def test_a_command_that_does_not_exist(tmp_path):
-    run = kraitrun.krait("record", "-o", tmp_path / "x.folded", "--", "/nonexistent/command")
-    assert run.code != 0
-    assert run.err.startswith("krait") and "/nonexistent/command" in run.err
+NOT_RUN = {
+    "not in PATH": ("krait-no-such-program", 127, "not found in PATH"),
+    "no such file": ("/nonexistent/command", 127, "No such file or directory"),
+    "not executable": ("{folder}/plain", 126, "Permission denied"),
+    "a folder": ("{folder}", 126, "Permission denied"),
+    "below a file": ("{folder}/plain/x", 126, "Not a directory"),
+    "no such interpreter": ("{folder}/script", 127, "the interpreter"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_RUN)
+def test_a_command_that_cannot_be_run(what, tmp_path):
+    """As a shell has it: 127 for what is not there, 126 for what can't be run; one line, and neither
+    an empty output nor a changed one."""
+    command, code, reason = NOT_RUN[what]
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    (folder / "plain").write_text("no program\n")
+    (folder / "script").write_text("#!/nonexistent/interpreter\n")
+    (folder / "script").chmod(0o755)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old.folded").write_text("old\n")
+    command = command.format(folder=folder)
+    names = ["x.folded", "x.krait", "x.pb.gz", "old.folded"]
+    args = [arg for name in names for arg in ("-o", out / name)]
+    run = kraitrun.krait("record", *args, "--", command)
+    assert run.code == code, run
+    assert run.out == b"" and run.err.count("\n") == 1, run
+    assert run.err.startswith("krait: record: run " + command + ": ") and reason in run.err, run
+    assert os.listdir(out) == ["old.folded"] and (out / "old.folded").read_text() == "old\n"
+
+
+def test_a_command_that_cannot_be_run_writes_no_default_file(tmp_path):
+    run = kraitrun.krait("record", "--", "krait-no-such-program", cwd=tmp_path)
+    assert run.code == 127 and run.err.count("\n") == 1, run
+    assert os.listdir(tmp_path) == []
 
 
 def test_options_behind_the_dashes_are_the_commands(one_py, tmp_path):

@@ -16,7 +16,8 @@ static const char exit_codes[] =
 	"  2  wrong usage; nothing was done\n"
 	"  3  no Python process matched\n"
 	"  4  the kernel or the permissions do not allow it; stderr has the fix\n"
-	"  With '-- COMMAND', a run that succeeds ends with the command's own status.\n";
+	"  With '-- COMMAND', a run that succeeds ends with the command's own status;\n"
+	"  127: there is no such command, 126: it can't be run.\n";
 
 /* Shown are those whose command is in the table. */
 static const struct example {

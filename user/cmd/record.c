@@ -167,8 +167,10 @@ static struct session_opts session_opts_of(const struct record_opts *opts,
 
 /* ---- After ---- */
 
-static int exit_status(int err)
+static int exit_status(int err, const struct session_result *result)
 {
+	if (result->has_no_command)
+		return result->command_status;
 	switch (err) {
 	case 0:
 		return KRAIT_EXIT_OK;
@@ -278,7 +280,7 @@ static int record(void *o, struct cli_args *args)
 		goto out;
 	run.session.name_threads = outputs_have_threads(&run.outs, &opts->out);
 	err = run_session(&run);
-	status = err ? exit_status(err) : finish(&run, opts);
+	status = err ? exit_status(err, &run.result) : finish(&run, opts);
 out:
 	outputs_release(&run.outs);
 	aggregate_free(run.agg);

@@ -33,14 +33,29 @@ static void become(char *const *argv, int fd)
 	err = errno;
 	if (write(fd, &err, sizeof(err)) < 0)
 		_exit(126);
+	/* As a shell has it (POSIX, Shell Command Language, 2.8.2). */
 	_exit(err == ENOENT ? 127 : 126);
+}
+
+/* One line on why it could not be run. */
+static void complain(const char *name, int err)
+{
+	const char *why = strerror(err);
+
+	if (err == ENOENT && !strchr(name, '/'))
+		why = "not found in PATH";
+	else if (err == ENOENT && !access(name, F_OK))
+		why = "the interpreter that it names (#!, or an ELF file's) is not there";
+	else if (err == EACCES && !access(name, F_OK))
+		why = "Permission denied; is it a program, and executable (chmod +x)?";
+	log_error("record: run %s: %s", name, why);
 }
 
 int child_start(struct child *c, char *const *argv)
 {
 	int fds[2];
 
-	*c = (struct child){.pid_fd = -1, .go_fd = -1, .status = -1};
+	*c = (struct child){.name = argv[0], .pid_fd = -1, .go_fd = -1, .status = -1};
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
 		return -errno;
 	c->pid = fork();
@@ -66,7 +81,11 @@ int child_go(struct child *c)
 	n = read(c->go_fd, &err, sizeof(err));
 	close(c->go_fd);
 	c->go_fd = -1;
-	return n == sizeof(err) ? -err : 0;
+	if (n != sizeof(err))
+		return 0;
+	child_reap(c, true);
+	complain(c->name, err);
+	return -err;
 }
 
 bool child_reap(struct child *c, bool wait)

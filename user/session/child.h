@@ -10,8 +10,9 @@
 #include <sys/types.h>
 
 struct child {
-	pid_t pid;  /* 0: no command */
-	int pid_fd; /* readable when it has ended */
+	const char *name; /* its argv[0], borrowed */
+	pid_t pid;	  /* 0: no command */
+	int pid_fd;	  /* readable when it has ended */
 	int go_fd;
 	int status; /* -1 while it runs; then its exit status, or 128 + the signal */
 };
@@ -19,7 +20,8 @@ struct child {
 /* Forks; the child waits for child_go. Signals blocked here are unblocked in it. 0 or -errno,
  * logged. */
 int child_start(struct child *c, char *const *argv);
-/* Lets it exec. 0, or -errno of its exec, logged. */
+/* Lets it exec. 0; or -errno of its exec, logged, and its status is then what a shell would say:
+ * 127 for what is not there, 126 for what can't be run. */
 int child_go(struct child *c);
 /* Takes its status if it has ended (or, with `wait`, when it has). True if it is over. */
 bool child_reap(struct child *c, bool wait);

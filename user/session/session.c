@@ -414,8 +414,7 @@ static int start(struct session *s)
 	if (err || !s->child.pid)
 		return err;
 	err = child_go(&s->child);
-	if (err)
-		log_error("record: run %s: %s", s->opts->command[0], strerror(-err));
+	s->result->has_no_command = err && s->child.status >= 0;
 	return err;
 }
 

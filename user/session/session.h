@@ -72,9 +72,10 @@ struct session_result {
 	bool lost_realtime; /* the watchdog of --realtime ended it */
 	struct session_refusal refusals[SESSION_REFUSALS];
 	uint32_t refusal_cnt;
-	pid_t command_pid;  /* 0: none */
-	int command_status; /* exit status of the command, 128 + n if signal n ended it; -1: none,
-			       or it still runs */
+	pid_t command_pid;   /* 0: none */
+	int command_status;  /* exit status of the command, 128 + n if signal n ended it; -1: none,
+				or it still runs */
+	bool has_no_command; /* it could not be run; command_status is then 127 or 126 */
 };
 
 /*
