@@ -3,7 +3,8 @@
  * A file is written without a name in the goal's own folder (open(2), O_TMPFILE), synced, given a
  * temporary name, renamed over the goal, and then the folder is synced: after a crash there is the
  * old file or the new one, whole. Whatever ends the process before (a second Ctrl-C, kill -9), the
- * kernel removes what has no name. A link can't replace a file, so the rename is needed.
+ * kernel removes what has no name. A link can't replace a file, so the rename is needed; a file
+ * that must be new is linked to its name at once.
  *
  * On a file system without O_TMPFILE (NFS, FAT) it has the temporary name from the start, and a
  * signal that kills leaves it behind; the name says what it is.
@@ -12,8 +13,8 @@
  * flush failed: by the time of outfile_commit, ENOSPC or EPIPE of a write in the middle would be
  * gone.
  *
- * A symbolic link is followed, as the shell's `>` does: the file it names is replaced, the link
- * stays. Ownership and mode of an older file are not carried over.
+ * A symbolic link is followed, as the shell's `>` does, where outpath.h allows it: the file it
+ * names is replaced, the link stays. Mode and owner of an older file are not carried over.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* fopencookie */
@@ -22,7 +23,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,29 +33,26 @@
 #include <unistd.h>
 
 #include "user/base/log.h"
+#include "user/base/outpath.h"
 #include "user/base/strbuf.h"
 
 #define TMP_NAME_BYTES 200 /* of the goal's name; with the rest it stays below NAME_MAX */
 #define TMP_TRIES 100
+#define NEW_TRIES 10000	      /* names "x-2" to "x-10000" beside "x" */
 #define BUFFER_BYTES 65536    /* a stream of a cookie has BUFSIZ: eight times the system calls */
 #define PIECE_BYTES (8 << 20) /* that are written out at once */
 
 struct outfile {
 	FILE *stream;
 	int fd;
-	int err;     /* the first write that failed, -errno; everything later is dropped */
-	char *shown; /* the path as it was given, for messages */
-	char *goal;  /* where to rename to; NULL when written in place */
-	char *tmp;   /* its name until then; NULL while it has none */
+	int err;	    /* the first write that failed, -errno; everything later is dropped */
+	char *shown;	    /* the path as it was given, for messages */
+	struct outpath to;  /* to.name NULL: written in place */
+	const char *suffix; /* of to.name; NULL: may replace a file */
+	char *tmp;	    /* its name in that folder until then; NULL while it has none */
 	bool is_let_go;
 	off_t len, piece;	   /* what is written; where the piece that is filled begins */
 	char buffer[BUFFER_BYTES]; /* the stream's */
-};
-
-/* Where a path leads. */
-struct goal {
-	char *path; /* links resolved; NULL for standard output */
-	bool in_place;
 };
 
 static const struct {
@@ -74,6 +71,8 @@ static const struct {
 	{EIO, "check the disk, or choose a folder on another one"},
 	{ENAMETOOLONG, "choose a shorter name"},
 	{ELOOP, "the link leads nowhere: remove it, or choose another name"},
+	{OUTPATH_LINK, "give the path without it"},
+	{EEXIST, "choose another name"},
 	{EMFILE, "raise the limit of open files (ulimit -n)"},
 	{EPIPE, "the reader has gone; let it read to the end"},
 	{EBADF, "it is closed or not open for writing; give -o a file name"},
@@ -82,145 +81,88 @@ static const struct {
 /* One line: what, why, and what to do about it. Returns -err and leaves it in errno. */
 static int complain(const char *shown, int err)
 {
-	const char *fix = NULL;
+	const char *fix = NULL, *why = strerror(err);
 
 	for (size_t i = 0; i < sizeof(fixes) / sizeof(fixes[0]); i++)
 		if (fixes[i].err == err)
 			fix = fixes[i].fix;
 	if (!strcmp(shown, "-"))
 		shown = "standard output";
-	log_error("can't write %s: %s%s%s", shown, strerror(err), fix ? "; " : "", fix ? fix : "");
+	if (err == OUTPATH_LINK)
+		why = "on its way is a symbolic link that another user may have put there";
+	log_error("can't write %s: %s%s%s", shown, why, fix ? "; " : "", fix ? fix : "");
 	errno = err;
 	return -err;
-}
-
-/* The folder of path, caller frees. */
-static char *folder_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	if (!slash)
-		return strdup(".");
-	return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
-}
-
-static const char *name_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
 }
 
 /*
  * In a sticky folder (/tmp) others' files can't be replaced: rename would fail, at the end of a
  * long run. 0 or -errno.
  */
-static int check_replace(const char *folder, const struct stat *old)
+static int check_replace(const struct outpath *to)
 {
-	struct stat st;
+	struct stat folder;
 
-	if (stat(folder, &st))
+	if (fstat(to->folder_fd, &folder))
 		return -errno;
-	if (!(st.st_mode & S_ISVTX) || !geteuid())
+	if (!(folder.st_mode & S_ISVTX) || !geteuid())
 		return 0;
-	return old->st_uid == geteuid() || st.st_uid == geteuid() ? 0 : -EPERM;
+	return to->st.st_uid == geteuid() || folder.st_uid == geteuid() ? 0 : -EPERM;
 }
 
-/* Could a file be made in path's folder (and *old, if there is one, be replaced)? 0 or -errno. */
-static int check_folder(const char *path, const struct stat *old)
+/* Could a file be made there, or the one there be replaced? 0 or -errno. */
+static int check_folder(const struct outpath *to)
 {
-	char *folder = folder_of(path);
-	int err = 0;
-
-	if (!folder)
-		return -ENOMEM;
-	if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS))
-		err = -errno;
-	else if (old)
-		err = check_replace(folder, old);
-	free(folder);
-	return err;
-}
-
-/*
- * The file behind a symbolic link. It is opened first, because only the kernel knows whether this
- * link may be followed (fs.protected_symlinks, Documentation/admin-guide/sysctl/fs.rst): realpath
- * alone would let a link that somebody planted in /tmp choose which file is replaced.
- */
-static int follow_link(const char *path, char **real)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-	if (fd < 0)
+	if (faccessat(to->folder_fd, ".", W_OK | X_OK, AT_EACCESS))
 		return -errno;
-	close(fd);
-	*real = realpath(path, NULL);
-	return *real ? 0 : -errno;
+	return to->exists ? check_replace(to) : 0;
 }
 
-static int resolve_stdout(struct goal *goal)
+/* A pipe or a device: written in place. */
+static bool is_special(const struct outpath *to)
 {
-	int flags = fcntl(STDOUT_FILENO, F_GETFL);
+	return to->exists && !S_ISREG(to->st.st_mode);
+}
 
-	goal->in_place = true;
+/* Could it be written in place? One that another user has put into a folder for all (a FIFO in
+ * /tmp) would give him the profile, or keep us waiting. 0 or -errno. */
+static int check_special(const struct outpath *to)
+{
+	struct stat folder;
+
+	if (fstat(to->folder_fd, &folder))
+		return -errno;
+	if (folder.st_mode & S_IWOTH && !outpath_is_trusted(to->st.st_uid))
+		return -EPERM;
+	return faccessat(to->folder_fd, to->name, W_OK, AT_EACCESS) ? -errno : 0;
+}
+
+static int check_fd(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
 	return flags < 0 || (flags & O_ACCMODE) == O_RDONLY ? -EBADF : 0;
 }
 
-/* Is it what stdout was sent to (`-o /dev/stdout > file`)? A rename would take that name from under
- * whoever else writes there. */
-static bool is_stdout(const struct stat *st)
+/* Where path leads, and whether it could be written now. 0 or -errno; `to` is the caller's to
+ * release either way. */
+static int resolve(const char *path, struct outpath *to)
 {
-	struct stat out;
+	int err = outpath_init(to, path);
 
-	return !fstat(STDOUT_FILENO, &out) && out.st_dev == st->st_dev && out.st_ino == st->st_ino;
+	if (err)
+		return err;
+	if (to->fd >= 0)
+		return check_fd(to->fd);
+	return is_special(to) ? check_special(to) : check_folder(to);
 }
 
-static int resolve_existing(const char *path, bool is_link, struct goal *goal)
+/* The same of a file in the current folder, whatever has its name now. */
+static int resolve_new(const char *name, struct outpath *to)
 {
-	struct stat st;
-	int err;
+	int err = outpath_init_new(to, name);
 
-	if (stat(path, &st))
-		return errno == ENOENT ? -ELOOP : -errno; /* a link that leads nowhere */
-	if (S_ISDIR(st.st_mode))
-		return -EISDIR;
-	if (is_stdout(&st))
-		return resolve_stdout(goal);
-	if (S_ISREG(st.st_mode) && is_link) {
-		err = follow_link(path, &goal->path);
-		return err ? err : check_folder(goal->path, &st);
-	}
-	goal->path = strdup(path);
-	if (!goal->path)
-		return -ENOMEM;
-	if (S_ISREG(st.st_mode))
-		return check_folder(path, &st);
-	goal->in_place = true;
-	return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) ? -errno : 0;
-}
-
-static int resolve_file(const char *path, struct goal *goal)
-{
-	struct stat st;
-
-	if (!*path)
-		return -ENOENT;
-	if (!lstat(path, &st))
-		return resolve_existing(path, S_ISLNK(st.st_mode), goal);
-	if (errno != ENOENT)
-		return -errno;
-	if (!*name_of(path))
-		return -EISDIR;
-	goal->path = strdup(path);
-	return goal->path ? check_folder(path, NULL) : -ENOMEM;
-}
-
-/* Where path leads, and whether it could be written now. 0 or -errno; goal->path is the caller's to
- * free either way. */
-static int goal_resolve(const char *path, struct goal *goal)
-{
-	*goal = (struct goal){0};
-	return strcmp(path, "-") ? resolve_file(path, goal) : resolve_stdout(goal);
+	return err ?: check_folder(to);
 }
 
 /* Gives `name` to the file that of->fd is, or else makes a new one of that name. 0 or -errno. */
@@ -229,18 +171,20 @@ static int make_name(struct outfile *of, const char *name)
 	char self[32];
 
 	if (of->fd < 0) {
-		of->fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+		of->fd = openat(of->to.folder_fd, name,
+				O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,
+				0666);
 		return of->fd < 0 ? -errno : 0;
 	}
 	/* As open(2) says to; by the descriptor itself (AT_EMPTY_PATH) only root may. */
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", of->fd);
-	return linkat(AT_FDCWD, self, AT_FDCWD, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
+	return linkat(AT_FDCWD, self, of->to.folder_fd, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
 }
 
-/* Sets of->tmp to a new name beside goal, that of->fd then has. 0 or -errno. */
-static int name_tmp(struct outfile *of, const char *goal)
+/* Sets of->tmp to a new name beside the goal, that of->fd then has. 0 or -errno. */
+static int name_tmp(struct outfile *of)
 {
-	int folder_len = (int)(name_of(goal) - goal), err;
+	int err;
 
 	for (int i = 0; i < TMP_TRIES; i++) {
 		struct strbuf name = {0};
@@ -250,8 +194,8 @@ static int name_tmp(struct outfile *of, const char *goal)
 		 */
 		if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
 			random = (uint32_t)getpid() + (uint32_t)i;
-		strbuf_addf(&name, "%.*s.%.*s.%08x.tmp", folder_len, goal, TMP_NAME_BYTES,
-			    name_of(goal), (unsigned int)random);
+		strbuf_addf(&name, ".%.*s.%08x.tmp", TMP_NAME_BYTES, of->to.name,
+			    (unsigned int)random);
 		if (name.failed)
 			return -ENOMEM;
 		err = make_name(of, name.buf);
@@ -266,32 +210,28 @@ static int name_tmp(struct outfile *of, const char *goal)
 	return -EEXIST;
 }
 
-/* Opens a new file in goal's folder, without a name where that can be. 0 or -errno. */
-static int open_tmp(struct outfile *of, const char *goal)
+/* Opens a new file in the goal's folder, without a name where that can be. 0 or -errno. */
+static int open_tmp(struct outfile *of)
 {
-	char *folder = folder_of(goal);
-
-	if (!folder)
-		return -ENOMEM;
-	of->fd = open(folder, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
-	free(folder);
+	of->fd = openat(of->to.folder_fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
 	/* Why it failed, if that was not for want of O_TMPFILE, the other way will say as well. */
-	return of->fd < 0 ? name_tmp(of, goal) : 0;
+	return of->fd < 0 ? name_tmp(of) : 0;
 }
 
-/* Opens what goal leads to; takes goal->path. 0 or -errno. */
-static int open_goal(struct outfile *of, struct goal *goal)
+/* Opens what of->to is. 0 or -errno. */
+static int open_goal(struct outfile *of)
 {
-	if (!goal->path) {
+	if (of->to.fd >= 0) {
 		fflush(stdout); /* what was printed before comes before */
-		of->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
-	} else if (goal->in_place) {
-		of->fd = open(goal->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+		of->fd = fcntl(of->to.fd, F_DUPFD_CLOEXEC, 0);
+	} else if (is_special(&of->to)) {
+		of->fd = openat(of->to.folder_fd, of->to.name,
+				O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
 	} else {
-		of->goal = goal->path;
-		goal->path = NULL;
-		return open_tmp(of, of->goal);
+		return open_tmp(of);
 	}
+	free(of->to.name);
+	of->to.name = NULL;
 	return of->fd < 0 ? -errno : 0;
 }
 
@@ -357,50 +297,70 @@ static void outfile_free(struct outfile *of)
 	if (of->fd >= 0)
 		close(of->fd);
 	if (of->tmp)
-		unlink(of->tmp);
+		unlinkat(of->to.folder_fd, of->tmp, 0);
 	free(of->tmp);
-	free(of->goal);
+	outpath_release(&of->to);
 	free(of->shown);
 	free(of);
 }
 
-static int outfile_init(struct outfile *of, const char *path)
+static int open_stream(struct outfile *of)
 {
 	const cookie_io_functions_t io = {.write = stream_write};
-	struct goal goal;
-	int err;
 
-	of->fd = -1;
-	of->shown = strdup(path);
-	if (!of->shown)
-		return -ENOMEM;
-	err = goal_resolve(path, &goal);
-	if (!err)
-		err = open_goal(of, &goal);
-	free(goal.path);
-	if (err)
-		return err;
 	of->stream = fopencookie(of, "w", io);
 	return of->stream && !setvbuf(of->stream, of->buffer, _IOFBF, sizeof(of->buffer)) ? 0
 											  : -ENOMEM;
 }
 
-struct outfile *outfile_open(const char *path)
+/* Takes the outfile, whose path has been resolved if `err` is 0. */
+static struct outfile *open_resolved(struct outfile *of, int err)
 {
-	struct outfile *of = calloc(1, sizeof(*of));
-	int err = of ? outfile_init(of, path) : -ENOMEM;
-
+	err = err ?: open_goal(of);
+	err = err ?: open_stream(of);
 	if (!err)
 		return of;
-	if (of)
-		outfile_free(of);
-	complain(path, -err);
+	complain(of->shown, -err);
+	outfile_free(of);
+	errno = -err;
 	return NULL;
+}
+
+static struct outfile *outfile_new(const char *shown)
+{
+	struct outfile *of = calloc(1, sizeof(*of));
+
+	if (of) {
+		of->fd = of->to.fd = of->to.folder_fd = -1;
+		of->shown = strdup(shown);
+	}
+	if (of && of->shown)
+		return of;
+	free(of);
+	complain(shown, ENOMEM);
+	return NULL;
+}
+
+struct outfile *outfile_open(const char *path)
+{
+	struct outfile *of = outfile_new(path);
+
+	return of ? open_resolved(of, resolve(path, &of->to)) : NULL;
+}
+
+struct outfile *outfile_open_new(const char *name, const char *suffix)
+{
+	struct outfile *of = outfile_new(name);
+
+	if (!of)
+		return NULL;
+	of->suffix = suffix;
+	return open_resolved(of, resolve_new(name, &of->to));
 }
 
 void outfile_let_go(struct outfile *of)
 {
-	of->is_let_go = of->goal != NULL;
+	of->is_let_go = of->to.name != NULL;
 }
 
 FILE *outfile_stream(struct outfile *of)
@@ -423,48 +383,113 @@ static int finish_stream(struct outfile *of)
 /* Makes the rename last. The new file is in place by now, so trouble here is only worth a word. */
 static void sync_folder(const struct outfile *of)
 {
-	char *folder = folder_of(of->goal);
-	int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	int fd = openat(of->to.folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd >= 0 && fsync(fd) && errno != EINVAL)
 		log_warn("%s is written, but may be lost if the machine stops now: fsync: %s",
 			 of->shown, strerror(errno));
 	if (fd >= 0)
 		close(fd);
-	free(folder);
+}
+
+/* To who called sudo. By the descriptor of the file that we made, before it has its name: whatever
+ * the name stands for by then can't be given away. */
+static void give_away(const struct outfile *of)
+{
+	uid_t uid;
+	gid_t gid;
+
+	if (outpath_owner(&of->to, &uid, &gid) && fchown(of->fd, uid, gid))
+		log_warn("%s stays root's: fchown: %s", of->shown, strerror(errno));
+}
+
+/* Gives the file a name that nothing has: 0 or -errno, -EEXIST if something has it. */
+static int take_name(struct outfile *of, const char *name)
+{
+	int folder_fd = of->to.folder_fd;
+
+	if (!of->tmp)
+		return make_name(of, name);
+	if (!renameat2(folder_fd, of->tmp, folder_fd, name, RENAME_NOREPLACE)) {
+		free(of->tmp);
+		of->tmp = NULL;
+		return 0;
+	}
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	/* NFS; outfile_free then removes the other name. */
+	return linkat(folder_fd, of->tmp, folder_fd, name, 0) ? -errno : 0;
+}
+
+/* Gives the file the first free name of x.folded, x-2.folded, ... Sets of->to.name to it. */
+static int put_new(struct outfile *of)
+{
+	struct strbuf name = {0};
+	int stem_len = (int)(strlen(of->to.name) - strlen(of->suffix)), err = -EEXIST;
+
+	strbuf_add_str(&name, of->to.name);
+	for (unsigned int i = 2; err == -EEXIST && i <= NEW_TRIES; i++) {
+		err = name.failed ? -ENOMEM : take_name(of, name.buf);
+		if (err != -EEXIST)
+			break;
+		strbuf_reset(&name);
+		strbuf_addf(&name, "%.*s-%u%s", stem_len, of->to.name, i, of->suffix);
+	}
+	if (err) {
+		strbuf_release(&name);
+		return err;
+	}
+	free(of->to.name);
+	of->to.name = name.buf;
+	return 0;
+}
+
+static int put_over(struct outfile *of)
+{
+	int err = of->tmp ? 0 : name_tmp(of);
+
+	if (err)
+		return err;
+	if (renameat(of->to.folder_fd, of->tmp, of->to.folder_fd, of->to.name))
+		return -errno;
+	free(of->tmp);
+	of->tmp = NULL;
+	return 0;
 }
 
 /* Data first, then the name: the other way round a crash could leave the name on an empty file. */
 static int put_in_place(struct outfile *of)
 {
-	int fd = of->fd, err;
+	int err;
 
-	if (fsync(fd))
+	give_away(of);
+	if (fsync(of->fd))
 		return -errno;
-	err = of->tmp ? 0 : name_tmp(of, of->goal);
+	err = of->suffix ? put_new(of) : put_over(of);
+	if (!err)
+		sync_folder(of);
+	return err;
+}
+
+int outfile_commit_new(struct outfile *of, char **name)
+{
+	int err = finish_stream(of);
+
+	if (!err && of->to.name)
+		err = put_in_place(of);
 	if (err)
-		return err;
-	of->fd = -1;
-	if (close(fd))
-		return -errno;
-	if (rename(of->tmp, of->goal))
-		return -errno;
-	free(of->tmp);
-	of->tmp = NULL;
-	sync_folder(of);
-	return 0;
+		complain(of->shown, -err);
+	if (name) {
+		*name = err ? NULL : of->to.name;
+		of->to.name = err ? of->to.name : NULL;
+	}
+	outfile_free(of);
+	return err;
 }
 
 int outfile_commit(struct outfile *of)
 {
-	int err = finish_stream(of);
-
-	if (!err && of->goal)
-		err = put_in_place(of);
-	if (err)
-		complain(of->shown, -err);
-	outfile_free(of);
-	return err;
+	return outfile_commit_new(of, NULL);
 }
 
 void outfile_abandon(struct outfile *of)
@@ -476,29 +501,52 @@ void outfile_abandon(struct outfile *of)
 }
 
 /* Whether a file can be made beside the goal: root passes every access(2), also where nobody can
- * create (/proc). */
-static int try_tmp(const char *goal)
+ * create (/proc). Takes `to`. */
+static int try_tmp(struct outpath *to)
 {
-	struct outfile of = {.fd = -1};
-	int err = open_tmp(&of, goal);
+	struct outfile *of = calloc(1, sizeof(*of));
+	int err;
 
-	if (!err && !of.tmp)
-		err = name_tmp(&of, goal);
-	if (of.tmp)
-		unlink(of.tmp);
-	free(of.tmp);
-	if (of.fd >= 0)
-		close(of.fd);
+	if (!of)
+		return -ENOMEM;
+	of->fd = -1;
+	of->to = *to;
+	*to = (struct outpath){.fd = -1, .folder_fd = -1};
+	err = open_tmp(of);
+	if (!err && !of->tmp)
+		err = name_tmp(of);
+	outfile_free(of);
 	return err;
+}
+
+/* Takes `to`, which is resolved if `err` is 0. */
+static int check(const char *shown, struct outpath *to, int err)
+{
+	if (!err && to->fd < 0 && !is_special(to))
+		err = try_tmp(to);
+	outpath_release(to);
+	return err ? complain(shown, -err) : 0;
 }
 
 int outfile_check(const char *path)
 {
-	struct goal goal;
-	int err = goal_resolve(path, &goal);
+	struct outpath to;
 
-	if (!err && goal.path && !goal.in_place)
-		err = try_tmp(goal.path);
-	free(goal.path);
-	return err ? complain(path, -err) : 0;
+	return check(path, &to, resolve(path, &to));
+}
+
+int outfile_check_new(const char *name)
+{
+	struct outpath to;
+
+	return check(name, &to, resolve_new(name, &to));
+}
+
+bool outfile_is_stdout(const char *path)
+{
+	struct outpath to;
+	bool is_stdout = !outpath_init(&to, path) && to.fd == STDOUT_FILENO;
+
+	outpath_release(&to);
+	return is_stdout;
 }
