@@ -204,14 +204,13 @@ static bool wants_help(const struct cmd *cmd, char **argv)
 	return false;
 }
 
-/* Help and the version are data: if they can't be written, that is a failure. */
-static int finish_stdout(void)
+/* What was printed is data: if it can't be written, that is a failure, of whatever command. */
+static int finish_stdout(int status)
 {
-	if (fflush(stdout) || ferror(stdout)) {
-		fputs("krait: can't write to stdout\n", stderr);
-		return KRAIT_EXIT_FAILED;
-	}
-	return KRAIT_EXIT_OK;
+	if (status != KRAIT_EXIT_OK || (!fflush(stdout) && !ferror(stdout)))
+		return status;
+	fputs("krait: can't write to stdout\n", stderr);
+	return KRAIT_EXIT_FAILED;
 }
 
 static int parse_and_run(struct parser *p)
@@ -223,7 +222,7 @@ static int parse_and_run(struct parser *p)
 	if (p->args->argc < p->cmd->min_args)
 		return cli_usage_error(p->cmd, "an argument is missing; usage: krait %s %s",
 				       p->cmd->name, p->cmd->usage);
-	return p->cmd->run(p->opts, p->args);
+	return finish_stdout(p->cmd->run(p->opts, p->args));
 }
 
 static int no_memory(void)
@@ -240,7 +239,7 @@ static int run_cmd(const struct cmd *cmd, int argc, char **argv)
 
 	if (wants_help(cmd, argv)) {
 		cli_help_cmd(cmd, stdout);
-		return finish_stdout();
+		return finish_stdout(KRAIT_EXIT_OK);
 	}
 	args.argv = calloc(argc + 1UL, sizeof(*args.argv));
 	parser.opts = calloc(1, cmd->opts_bytes + 1);
@@ -279,17 +278,33 @@ static int unknown_cmd(const struct cmd *const *cmds, const char *word)
 	return cli_usage_error(NULL, "unknown command '%s'", word);
 }
 
-static int help(const struct cmd *const *cmds, const char *name)
+static int surplus(const char *word)
 {
-	const struct cmd *cmd = name ? find_cmd(cmds, name) : NULL;
+	return cli_usage_error(NULL, "unexpected argument '%s'", word);
+}
 
-	if (name && !cmd)
-		return unknown_cmd(cmds, name);
+/* `words` is what follows "help". */
+static int help(const struct cmd *const *cmds, char **words)
+{
+	const struct cmd *cmd = words[0] ? find_cmd(cmds, words[0]) : NULL;
+
+	if (words[0] && !cmd)
+		return unknown_cmd(cmds, words[0]);
+	if (cmd && words[1])
+		return surplus(words[1]);
 	if (cmd)
 		cli_help_cmd(cmd, stdout);
 	else
 		cli_help_krait(cmds, stdout);
-	return finish_stdout();
+	return finish_stdout(KRAIT_EXIT_OK);
+}
+
+static int version(char **words)
+{
+	if (words[0])
+		return surplus(words[0]);
+	puts("krait " KRAIT_VERSION);
+	return finish_stdout(KRAIT_EXIT_OK);
 }
 
 int cli_main(const struct cmd *const *cmds, int argc, char **argv)
@@ -299,14 +314,10 @@ int cli_main(const struct cmd *const *cmds, int argc, char **argv)
 
 	if (!word)
 		return cli_usage_error(NULL, "no command; try: krait record --duration 10");
-	if (!strcmp(word, "--help") || !strcmp(word, "-h"))
-		return help(cmds, NULL);
-	if (!strcmp(word, "help"))
-		return help(cmds, argv[2]);
-	if (!strcmp(word, "--version") || !strcmp(word, "-V")) {
-		puts("krait " KRAIT_VERSION);
-		return finish_stdout();
-	}
+	if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
+		return help(cmds, argv + 2);
+	if (!strcmp(word, "--version") || !strcmp(word, "-V"))
+		return version(argv + 2);
 	cmd = find_cmd(cmds, word);
 	return cmd ? run_cmd(cmd, argc - 2, argv + 2) : unknown_cmd(cmds, word);
 }

@@ -142,6 +142,19 @@ static void sum_up(const struct listing *l)
 		 l->ready_cnt == 1 ? "" : "es", l->refused_cnt);
 }
 
+/* The list comes whole, and before what is said of it. 0 or -errno, logged. */
+static int flush_list(void)
+{
+	int err;
+
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return 0;
+	err = errno ? errno : EPIPE; /* of an earlier write it is gone */
+	log_error("ps: write to stdout: %s", strerror(err));
+	return -err;
+}
+
 static int print_json(const struct listing *l)
 {
 	json_t *root = json_pack("{s:O, s:i}", "processes", l->processes, "not_readable",
@@ -150,15 +163,14 @@ static int print_json(const struct listing *l)
 
 	json_decref(root);
 	putchar('\n');
+	if (!err || ferror(stdout))
+		return flush_list();
+	log_error("ps: no memory");
 	return err;
 }
 
 static int exit_status(const struct listing *l)
 {
-	if (fflush(stdout) != 0 || ferror(stdout)) {
-		log_error("ps: write to stdout: %s", strerror(errno));
-		return KRAIT_EXIT_FAILED;
-	}
 	if (l->ready_cnt + l->refused_cnt)
 		return KRAIT_EXIT_OK;
 	return l->forbidden_cnt && geteuid() ? KRAIT_EXIT_DENIED : KRAIT_EXIT_NO_PYTHON;
@@ -181,12 +193,14 @@ static int ps(void *o, struct cli_args *args)
 	discover_free(l.discover);
 	if (err)
 		log_error("ps: read /proc: %s", strerror(-err));
-	else if (opts->json)
-		err = print_json(&l);
 	else
-		sum_up(&l);
+		err = opts->json ? print_json(&l) : flush_list();
 	json_decref(l.processes);
-	return err ? KRAIT_EXIT_FAILED : exit_status(&l);
+	if (err)
+		return KRAIT_EXIT_FAILED;
+	if (!opts->json)
+		sum_up(&l);
+	return exit_status(&l);
 }
 
 #define FIELD(field) offsetof(struct ps_opts, field)
