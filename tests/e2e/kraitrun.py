@@ -65,11 +65,11 @@ class Run:
 class Krait:
     """A krait that runs. `with` ends it for good, whatever happens."""
 
-    def __init__(self, args, stdout=subprocess.PIPE, prefix=(), cwd=None):
+    def __init__(self, args, stdout=subprocess.PIPE, prefix=(), cwd=None, stdin=subprocess.DEVNULL):
         self.argv = list(prefix) + [KRAIT] + [str(arg) for arg in args]
         self.process = subprocess.Popen(
             self.argv,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
             env=ENV,

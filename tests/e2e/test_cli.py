@@ -118,6 +118,22 @@ def test_python_that_is_too_old(old_python, tmp_path):
         ["record", "-x\x1b[31m\n"],
         ["report"],
         ["report", "--nonsense", "x.krait"],
+        ["report", "--format", "svg", "x.krait"],
+        ["report", "-f", "", "x.krait"],
+        ["report", "-f", "krait", "x.krait"],
+        ["report", "-n", "svg", "x.krait"],
+        ["report", "x.krait", "-o", "x.svg"],
+        ["report", "x.krait", "y.krait"],
+        ["report", "x.krait", "-o", "-", "-o", "/dev/stdout", "-f", "folded"],
+        ["record", "-f", "svg"],
+        ["record", "-d", "1", "-f", "svg", "-o", "x.folded"],
+        ["record", "-d", "1", "-o", "-", "-o", "-"],
+        ["ps", "--json=yes"],
+        ["ps", "-p", "x"],
+        ["help", "nonsense"],
+        ["help", "ps", "surplus"],
+        ["--help", "nonsense"],
+        ["--version", "surplus"],
         ["ps", "surplus"],
         ["doctor", "--nonsense"],
     ],
@@ -146,6 +162,46 @@ def test_output_that_cannot_be_written(where, tmp_path):
     assert time.monotonic() - start < AT_ONCE_S
     assert_one_line(run, 1, 2)
     assert str(paths[where]) in run.err
+
+
+def without_reader():
+    """The writing end of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+ON_STDOUT = [
+    ["ps"],
+    ["ps", "--json"],
+    ["doctor"],
+    ["--help"],
+    ["record", "--help"],
+    ["--version"],
+    ["report", "{recording}"],
+    ["report", "{recording}", "-o", "-"],
+    ["report", "{recording}", "-f", "folded"],
+    ["report", "{recording}", "-f", "pprof", "-o", "-"],
+]
+
+
+@pytest.mark.parametrize("args", ON_STDOUT, ids=" ".join)
+@pytest.mark.parametrize("where", ["no reader", "full", "closed"])
+def test_stdout_that_cannot_be_written(where, args, recording, tmp_path):
+    """A status of 0 would say that all of it was written."""
+    path = tmp_path / "x.krait"
+    path.write_bytes(recording)
+    args = [arg.format(recording=path) for arg in args]
+    if where == "closed":
+        run = kraitrun.krait(*args, prefix=["sh", "-c", 'exec "$0" "$@" >&-'])
+    else:
+        fd = without_reader() if where == "no reader" else os.open("/dev/full", os.O_WRONLY)
+        with kraitrun.Krait(args, stdout=fd) as krait:
+            os.close(fd)
+            run = krait.wait()
+    reasons = ["Broken pipe", "No space left", "Bad file descriptor", "can't write to stdout"]
+    said = [line for line in run.err.splitlines() if any(reason in line for reason in reasons)]
+    assert run.code == 1 and len(said) == 1, run
 
 
 # ---- Recordings that are none: 1 ----

@@ -3,7 +3,10 @@
 import contextlib
 import os
 import pty
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,7 +16,12 @@ import folded
 import kraitrun
 import targets
 
+sys.path.append(os.path.join(kraitrun.TREE, "tests", "golden"))
+
+import recordings
+
 CPU_S = 0.2
+WROTE = re.compile(r"^krait: wrote (\S+) \(\w+\)$", re.M)
 
 
 def wait_until(condition, what):
@@ -145,3 +153,231 @@ def test_terminal_that_goes(spin, tmp_path):
     _, status = os.waitpid(pid, 0)
     assert os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0, status
     assert folded.total(folded.read(output)) > 0
+
+
+# ---- Pipes ----
+
+
+def pipeline(*commands):
+    """Runs krait after krait, the output of each the input of the next. Their Runs."""
+    with contextlib.ExitStack() as stack:
+        running = []
+        for args in commands:
+            stdin = running[-1].process.stdout if running else subprocess.DEVNULL
+            running.append(stack.enter_context(kraitrun.Krait(args, stdin=stdin)))
+            if stdin != subprocess.DEVNULL:
+                stdin.close()
+        last = running[-1].wait()
+        for krait in running[:-1]:
+            krait.process.stdout = None
+        return [krait.wait() for krait in running[:-1]] + [last]
+
+
+def test_recording_through_a_pipe(spin):
+    record = ["record", "-p", spin.pid, "-d", 1, "-F", 499, "-o", "-", "-f", "krait"]
+    first, second = pipeline(record, ["report", "-", "-o", "-", "-f", "folded"])
+    kraitrun.check(first, 0)
+    kraitrun.check(second, 0)
+    assert folded.total(folded.parse(second.out)) == first.ledger.samples > 0
+    assert folded.having(folded.parse(second.out), "spin")
+
+
+def test_report_of_stdin_is_that_of_the_file(tmp_path):
+    path = tmp_path / "x.krait"
+    path.write_bytes(recordings.lives())
+    for args in (["-t", "-o", "-"], ["-f", "folded"], [], ["-f", "pprof", "-o", "-"]):
+        of_file = kraitrun.krait("report", path, *args)
+        with open(path, "rb") as stream, kraitrun.Krait(["report", "-"] + args, stdin=stream) as krait:
+            of_stdin = krait.wait()
+        assert of_file.code == of_stdin.code == 0 and of_file.out == of_stdin.out != b""
+
+
+@pytest.mark.parametrize("data", [b"", b"text\n", recordings.lives()[:-8]], ids=["none", "text", "cut"])
+def test_stdin_that_is_no_recording(data):
+    with kraitrun.Krait(["report", "-"], stdin=subprocess.PIPE) as krait:
+        krait.process.stdin.write(data)
+        krait.process.stdin.close()
+        krait.process.stdin = None
+        run = krait.wait()
+    assert run.code == 1 and run.out == b"" and run.err.count("\n") == 1, run
+    assert run.err.startswith("krait: report: read standard input: ")
+
+
+def test_the_commands_output_is_not_in_the_data(one_py):
+    """The profile has stdout for itself; what the command prints goes to stderr."""
+    script = "import time; print('hello', flush=True)\nwhile time.process_time() < 0.3: sum(range(5000))"
+    command = one_py.argv(["-c", script])
+    run = kraitrun.record("-o", "-", "--", *command)
+    assert folded.total(folded.parse(run.out)) == run.ledger.samples > 0
+    assert "hello\n" in run.err
+
+
+@pytest.mark.parametrize("kind", ["folded", "pprof", "krait"])
+def test_reader_that_leaves(spin, kind):
+    """There is nothing left to run for: it ends, by itself."""
+    with kraitrun.start_record("-p", spin.pid, "-o", "-", "-f", kind) as krait:
+        targets.wait_cpu([spin.pid], CPU_S)
+        krait.process.stdout.close()
+        krait.process.stdout = None
+        run = krait.wait()
+    assert run.code == 1 and "standard output: Broken pipe" in run.err, run
+
+
+def test_reader_that_leaves_and_a_file(spin, tmp_path):
+    """The file is what the run goes on for; the status says that not all was written."""
+    outputs = ["-o", tmp_path / "run.krait", "-o", "-", "-o", tmp_path / "run.folded"]
+    with kraitrun.start_record("-p", spin.pid, *outputs) as krait:
+        krait.process.stdout.close()
+        krait.process.stdout = None
+        targets.wait_cpu([spin.pid], CPU_S)
+        krait.send(signal.SIGINT)
+        run = krait.wait()
+    kraitrun.check(run, 1)
+    assert "standard output: Broken pipe" in run.err
+    assert sorted(WROTE.findall(run.err)) == [str(tmp_path / "run.folded"), str(tmp_path / "run.krait")]
+    again = kraitrun.krait("report", tmp_path / "run.krait", "-f", "folded")
+    assert folded.total(folded.read(tmp_path / "run.folded")) == run.ledger.samples
+    assert again.out == (tmp_path / "run.folded").read_bytes()
+
+
+def test_a_full_disk_ends_a_run_at_once(spin):
+    """A recording that can't be written is known long before Ctrl-C."""
+    args = ["-p", spin.pid, "-F", 9999, "-f", "krait", "-o", "/dev/full"]
+    with kraitrun.start_record(*args) as krait:
+        run = krait.wait(120)
+    assert spin.process.poll() is None, "the run ended because its target did"
+    assert run.code == 1 and "/dev/full: No space left on device" in run.err, run
+
+
+@pytest.mark.parametrize("closing", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_descriptors(spin, tmp_path, closing):
+    """A file that is opened must not become the one that messages go to."""
+    names = ["run.folded", "run.krait"]
+    args = [arg for name in names for arg in ("-o", tmp_path / name)]
+    prefix = ["sh", "-c", 'exec "$0" "$@" ' + closing]
+    run = kraitrun.krait("record", "-v", "-p", spin.pid, "-d", "1", *args, prefix=prefix)
+    assert run.code == 0, run
+    assert folded.having(folded.read(tmp_path / "run.folded"), "spin")
+    again = kraitrun.krait("report", tmp_path / "run.krait", "-f", "folded")
+    assert again.code == 0 and again.out == (tmp_path / "run.folded").read_bytes()
+
+
+def on_terminal(args, timeout=kraitrun.GRACE_S):
+    """(exit status, what a terminal gets) of a krait that has one for all three descriptors."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execve(kraitrun.KRAIT, [kraitrun.KRAIT] + [str(arg) for arg in args], kraitrun.ENV)
+    said, end = b"", time.monotonic() + timeout
+    try:
+        while time.monotonic() < end:
+            said += os.read(terminal, 65536)
+    except OSError:  # EIO: it has ended
+        pass
+    finally:
+        os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode()
+
+
+@pytest.mark.parametrize("kind", ["krait", "pprof"])
+@pytest.mark.parametrize("command", ["record", "report"])
+def test_no_bytes_for_a_terminal(command, kind, tmp_path):
+    (tmp_path / "x.krait").write_bytes(recordings.lives())
+    args = [tmp_path / "x.krait"] if command == "report" else ["-d", 1]
+    code, said = on_terminal([command, *args, "-o", "-", "-f", kind])
+    assert code == 2 and said.count("\n") == 1, said
+    assert "terminal" in said or (command, kind) == ("report", "krait"), said
+    folded.assert_harmless(said.replace("\r\n", "\n"))
+
+
+def test_no_recording_from_a_keyboard():
+    code, said = on_terminal(["report", "-"])
+    assert code == 2 and "standard input is a terminal" in said and said.count("\n") == 1, said
+
+
+def test_the_closing_line_of_ps_comes_last(spin, tmp_path):
+    """Also where both streams go to the same file."""
+    with open(tmp_path / "out", "wb") as stream:
+        command = [kraitrun.KRAIT, "ps"]
+        subprocess.run(command, stdout=stream, stderr=stream, env=kraitrun.ENV, check=True)
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert lines[0].split()[:2] == ["PID", "VERSION"]
+    talk = [line.startswith("krait: ") for line in lines]
+    assert talk[-1] and talk == sorted(talk), lines
+
+
+# ---- Default names ----
+
+
+def default_names(pid, suffix, seconds=120):
+    """Those of a run that starts within so many seconds from now."""
+    now = int(time.time())
+    times = (time.gmtime(now + second) for second in range(seconds))
+    return [time.strftime("krait-pid-%d-%%Y%%m%%dT%%H%%M%%SZ" % pid, at) + suffix for at in times]
+
+
+def test_default_names_are_new(spin, tmp_path):
+    """Every name that two runs could take is taken: each finds another, replaces nothing, and says
+    which it is. (As two runs that start within the same second find each other's.)"""
+    taken = default_names(spin.pid, ".folded")
+    for name in taken:
+        (tmp_path / name).write_text("old\n")
+    with contextlib.ExitStack() as stack:
+        args = ["record", "-p", spin.pid, "-F", 499]
+        both = [stack.enter_context(kraitrun.Krait(args, cwd=tmp_path)) for _ in range(2)]
+        for krait in both:
+            krait.wait_sampling()
+        targets.wait_cpu([spin.pid], CPU_S)
+        for krait in both:
+            krait.send(signal.SIGINT)
+        runs = [krait.wait() for krait in both]
+    said = []
+    for run in runs:
+        kraitrun.check(run, 0)
+        (name,) = WROTE.findall(run.err)
+        said.append(name)
+        assert re.fullmatch(r"krait-pid-%d-\w+-[23]\.folded" % spin.pid, name)
+        assert folded.total(folded.read(tmp_path / name)) == run.ledger.samples > 0
+    assert len(set(said)) == 2
+    assert set(os.listdir(tmp_path)) == set(taken) | set(said)
+    assert all((tmp_path / name).read_text() == "old\n" for name in taken)
+
+
+@pytest.mark.parametrize("kind, suffix", [("folded", ".folded"), ("pprof", ".pb.gz"), ("krait", ".krait")])
+def test_default_name_of_a_format(spin, tmp_path, kind, suffix):
+    could_be = default_names(spin.pid, suffix)
+    run = kraitrun.krait("record", "-p", spin.pid, "-d", 1, "-f", kind, cwd=tmp_path)
+    kraitrun.check(run, 0)
+    (name,) = WROTE.findall(run.err)
+    assert os.listdir(tmp_path) == [name] and name in could_be
+
+
+def test_snapshots_of_a_default_name(spin, tmp_path):
+    """The file of the first is replaced by the next, and by the end."""
+    args = ["record", "-p", spin.pid, "-F", 499]
+    with kraitrun.Krait(args, cwd=tmp_path) as krait:
+        krait.wait_sampling()
+        for _ in range(2):
+            targets.wait_cpu([spin.pid], CPU_S)
+            before = [(name, os.stat(tmp_path / name).st_ino) for name in os.listdir(tmp_path)]
+            krait.send(signal.SIGUSR1)
+            wait_until(
+                lambda: before
+                != [(name, os.stat(tmp_path / name).st_ino) for name in os.listdir(tmp_path)],
+                "no snapshot",
+            )
+        run = krait.stop()
+    names = WROTE.findall(run.err)
+    assert len(names) == 3 and os.listdir(tmp_path) == names[:1] == list(set(names))
+    assert folded.total(folded.read(tmp_path / names[0])) == run.ledger.samples
+
+
+def test_a_snapshot_is_not_on_stdout(spin, tmp_path):
+    """Who reads a profile there would count its samples twice."""
+    args = ["-p", spin.pid, "-F", 499, "-o", "-", "-o", tmp_path / "run.folded"]
+    with kraitrun.start_record(*args) as krait:
+        targets.wait_cpu([spin.pid], CPU_S)
+        krait.send(signal.SIGUSR1)
+        wait_until((tmp_path / "run.folded").exists, "no snapshot")
+        run = krait.stop()
+    assert folded.total(folded.parse(run.out)) == run.ledger.samples
+    assert run.out == (tmp_path / "run.folded").read_bytes()

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import subprocess
 
 import kraitrun
 from targets import Workload, command
@@ -18,6 +19,17 @@ def examples():
     with open(README, encoding="utf-8") as stream:
         lines = re.findall(r"^    (krait .+)$", stream.read(), re.M)
     return [re.split(r"\s{2,}", line)[0] for line in lines]
+
+
+def test_example_through_ssh(one_py):
+    """As it is shown, with this host at both ends."""
+    with open(README, encoding="utf-8") as stream:
+        (line,) = re.findall(r"^    ssh HOST (krait record .+? \| krait .+?)(?:\s{2,}|$)", stream.read(), re.M)
+    line = re.sub(r"-d \d+", "-d 1", line).replace("krait re", shlex.quote(kraitrun.KRAIT) + " re")
+    with Workload(one_py, "spin") as workload:
+        run = subprocess.run(["sh", "-c", line], env=kraitrun.ENV, capture_output=True, check=True)
+        workload.stop()
+    assert b"spin" in run.stdout and run.stderr.count(b"krait: ledger: ") == 2
 
 
 def test_examples_run_in_their_order(one_py, tmp_path):

@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "user/base/log.h"
 #include "user/base/outfile.h"
+#include "user/base/strbuf.h"
 
 void output_set_log_level(const struct output_opts *opts)
 {
@@ -47,32 +49,95 @@ static int unknown_format(const struct cmd *cmd, const char *path, const char *f
 			       path, names);
 }
 
-int outputs_init(struct outputs *outs, const struct cmd *cmd, const struct output_opts *opts,
-		 const struct cli_list *paths)
+/* The one that is written where there is no -o. 0 or -ENOMEM. */
+static int set_default(struct output *o, const char *stem, const char *format)
 {
+	struct strbuf name = {};
+
+	o->exporter = format ? export_find(NULL, format) : exporters[0];
+	o->suffix = o->exporter->suffixes[0];
+	strbuf_addf(&name, "%s%s", stem, o->suffix);
+	o->path = o->own_path = name.buf;
+	return name.failed ? -ENOMEM : 0;
+}
+
+/* KRAIT_EXIT_OK, or KRAIT_EXIT_USAGE after one line. */
+static int set_asked(struct output *o, const char *path, const struct cmd *cmd, const char *format)
+{
+	o->path = path;
+	o->exporter = export_find(path, format);
+	o->is_stdout = outfile_is_stdout(path);
+	return o->exporter ? KRAIT_EXIT_OK : unknown_format(cmd, path, format);
+}
+
+/* What stdout can't take: two profiles, or on a terminal what is no text. */
+static int check_stdout(const struct outputs *outs, const struct cmd *cmd)
+{
+	int cnt = 0;
+
+	for (uint32_t i = 0; i < outs->cnt; i++) {
+		const struct output *o = &outs->v[i];
+
+		if (!o->is_stdout)
+			continue;
+		if (cnt++)
+			return cli_usage_error(cmd, "standard output can take one of the -o alone");
+		if (o->exporter->is_binary && isatty(STDOUT_FILENO))
+			return cli_usage_error(
+				cmd, "a terminal can't show %s; give -o a file, or pipe it",
+				o->exporter->name);
+	}
+	return KRAIT_EXIT_OK;
+}
+
+static int check_files(const struct outputs *outs)
+{
+	for (uint32_t i = 0; i < outs->cnt; i++) {
+		const struct output *o = &outs->v[i];
+
+		if ((o->suffix ? outfile_check_new(o->path) : outfile_check(o->path)) != 0)
+			return KRAIT_EXIT_FAILED;
+	}
+	return KRAIT_EXIT_OK;
+}
+
+int outputs_init(struct outputs *outs, const struct cmd *cmd, const struct output_opts *opts,
+		 const char *default_stem)
+{
+	const struct cli_list *paths = &opts->paths;
+	int status = KRAIT_EXIT_OK;
+
 	*outs = (struct outputs){.v = calloc(paths->cnt + 1, sizeof(*outs->v))};
 	if (!outs->v)
 		return KRAIT_EXIT_FAILED;
-	for (uint32_t i = 0; i < paths->cnt; i++) {
-		struct output *o = &outs->v[outs->cnt++];
-
-		o->path = paths->items[i];
-		o->exporter = export_find(o->path, opts->format);
-		if (!o->exporter)
-			return unknown_format(cmd, o->path, opts->format);
-	}
-	for (uint32_t i = 0; i < outs->cnt; i++)
-		if (outfile_check(outs->v[i].path) != 0)
-			return KRAIT_EXIT_FAILED;
-	return KRAIT_EXIT_OK;
+	if (opts->format && !export_find(NULL, opts->format))
+		return unknown_format(cmd, NULL, opts->format);
+	for (uint32_t i = 0; status == KRAIT_EXIT_OK && i < paths->cnt; i++)
+		status = set_asked(&outs->v[outs->cnt++], paths->items[i], cmd, opts->format);
+	if (!paths->cnt && default_stem &&
+	    set_default(&outs->v[outs->cnt++], default_stem, opts->format))
+		return KRAIT_EXIT_FAILED;
+	if (status == KRAIT_EXIT_OK)
+		status = check_stdout(outs, cmd);
+	return status == KRAIT_EXIT_OK ? check_files(outs) : status;
 }
 
 void outputs_release(struct outputs *outs)
 {
-	for (uint32_t i = 0; i < outs->cnt; i++)
+	for (uint32_t i = 0; i < outs->cnt; i++) {
 		outfile_abandon(outs->v[i].file);
+		free(outs->v[i].own_path);
+	}
 	free(outs->v);
 	*outs = (struct outputs){0};
+}
+
+bool outputs_have_stdout(const struct outputs *outs)
+{
+	for (uint32_t i = 0; i < outs->cnt; i++)
+		if (outs->v[i].is_stdout)
+			return true;
+	return false;
 }
 
 bool outputs_have_threads(const struct outputs *outs, const struct output_opts *opts)
@@ -83,6 +148,11 @@ bool outputs_have_threads(const struct outputs *outs, const struct output_opts *
 	return false;
 }
 
+static struct outfile *open_file(const struct output *o)
+{
+	return o->suffix ? outfile_open_new(o->path, o->suffix) : outfile_open(o->path);
+}
+
 int outputs_record_start(struct outputs *outs, const struct recording_head *head)
 {
 	for (uint32_t i = 0; i < outs->cnt; i++) {
@@ -90,7 +160,7 @@ int outputs_record_start(struct outputs *outs, const struct recording_head *head
 
 		if (!is_recording(o))
 			continue;
-		o->file = outfile_open(o->path);
+		o->file = open_file(o);
 		if (!o->file)
 			return -errno;
 		recording_start(&o->recording, outfile_stream(o->file), head);
@@ -98,21 +168,61 @@ int outputs_record_start(struct outputs *outs, const struct recording_head *head
 	return 0;
 }
 
-void outputs_record_add(struct outputs *outs, const struct krait_hdr *rec)
+/* Keeps what was written; a file that had to be new then has its name, and is replaced from now on.
+ * 0 or -errno, logged. */
+static int commit(struct output *o, struct outfile *file)
 {
-	for (uint32_t i = 0; i < outs->cnt; i++)
-		if (outs->v[i].file)
-			recording_add(&outs->v[i].recording, rec);
+	char *name;
+	int err = o->suffix ? outfile_commit_new(file, &name) : outfile_commit(file);
+
+	if (!err && o->suffix) {
+		free(o->own_path);
+		o->path = o->own_path = name;
+		o->suffix = NULL;
+	}
+	o->is_written = !err;
+	return err;
 }
 
-/* Ends a file: keeps it if what was written into it is whole. */
-static int settle(struct outfile *file, const char *path, int err)
+/* Ends a file: keeps it if what was written into it is whole. Why a write failed the file knows
+ * best. */
+static int settle(struct output *o, struct outfile *file, int err)
 {
-	if (!err)
-		return outfile_commit(file);
-	log_error("export: write %s: %s", path, strerror(-err));
+	if (!err || ferror(outfile_stream(file)))
+		return commit(o, file);
+	log_error("export: write %s: %s", o->path, strerror(-err));
 	outfile_abandon(file);
 	return err;
+}
+
+static int give_up(struct output *o)
+{
+	o->err = settle(o, o->file, o->recording.err) ?: -EIO;
+	o->file = NULL;
+	return o->err;
+}
+
+/* Is there a file that may still become one? */
+static bool have_hope(const struct outputs *outs)
+{
+	for (uint32_t i = 0; i < outs->cnt; i++)
+		if (!outs->v[i].err)
+			return true;
+	return false;
+}
+
+int outputs_record_add(struct outputs *outs, const struct krait_hdr *rec)
+{
+	for (uint32_t i = 0; i < outs->cnt; i++) {
+		struct output *o = &outs->v[i];
+
+		if (!o->file)
+			continue;
+		recording_add(&o->recording, rec);
+		if (o->recording.err && give_up(o) && !have_hope(outs))
+			return -EIO;
+	}
+	return 0;
 }
 
 int outputs_record_finish(struct outputs *outs, uint64_t duration_ns, const uint64_t *counters)
@@ -121,30 +231,28 @@ int outputs_record_finish(struct outputs *outs, uint64_t duration_ns, const uint
 
 	for (uint32_t i = 0; i < outs->cnt; i++) {
 		struct output *o = &outs->v[i];
-		int err;
 
-		if (!o->file)
-			continue;
-		err = settle(o->file, o->path,
-			     recording_finish(&o->recording, duration_ns, counters));
+		if (o->file)
+			o->err = settle(o, o->file,
+					recording_finish(&o->recording, duration_ns, counters));
 		o->file = NULL;
-		first_err = first_err ?: err;
+		first_err = first_err ?: o->err;
 	}
 	return first_err;
 }
 
-static int write_one(const struct output *o, const struct profile *profile,
+static int write_one(struct output *o, const struct profile *profile,
 		     const struct export_opts *opts)
 {
-	struct outfile *file = outfile_open(o->path);
+	struct outfile *file = open_file(o);
 
 	if (!file)
 		return -errno;
 	outfile_let_go(file);
-	return settle(file, o->path, o->exporter->write(profile, opts, outfile_stream(file)));
+	return settle(o, file, o->exporter->write(profile, opts, outfile_stream(file)));
 }
 
-int outputs_write(const struct outputs *outs, const struct profile *profile,
+int outputs_write(struct outputs *outs, const struct profile *profile,
 		  const struct export_opts *opts)
 {
 	int first_err = 0;
@@ -157,9 +265,28 @@ int outputs_write(const struct outputs *outs, const struct profile *profile,
 	return first_err;
 }
 
-void outputs_announce(const struct outputs *outs)
+void outputs_snapshot(struct outputs *outs, const struct profile *profile,
+		      const struct export_opts *opts)
 {
-	for (uint32_t i = 0; i < outs->cnt; i++)
-		if (strcmp(outs->v[i].path, "-") != 0)
-			log_info("wrote %s (%s)", outs->v[i].path, outs->v[i].exporter->name);
+	for (uint32_t i = 0; i < outs->cnt; i++) {
+		struct output *o = &outs->v[i];
+
+		if (!is_recording(o) && !o->is_stdout)
+			write_one(o, profile, opts);
+		else
+			log_info("%s is written at the end alone",
+				 o->is_stdout ? "standard output" : o->path);
+	}
+	outputs_announce(outs);
+}
+
+void outputs_announce(struct outputs *outs)
+{
+	for (uint32_t i = 0; i < outs->cnt; i++) {
+		struct output *o = &outs->v[i];
+
+		if (o->is_written && !o->is_stdout)
+			log_info("wrote %s (%s)", o->path, o->exporter->name);
+		o->is_written = false;
+	}
 }

@@ -78,9 +78,13 @@ struct export_opts output_export_opts(const struct output_opts *opts);
 
 struct output {
 	const char *path;
+	char *own_path;	    /* of a default name; else NULL, and path is borrowed */
+	const char *suffix; /* it must be a new file, and its name ends so (outfile_open_new) */
 	const struct exporter *exporter;
+	bool is_stdout, is_written;
 	struct outfile *file; /* of a recording, open during the run; else NULL */
 	struct recording_writer recording;
+	int err; /* why there will be no recording, -errno */
 };
 
 struct outputs {
@@ -89,27 +93,34 @@ struct outputs {
 };
 
 /*
- * Looks up the formats and checks that each file can be written. KRAIT_EXIT_OK, or the exit status;
- * one line has been printed then. The caller releases it in any case.
+ * Looks up the formats and checks that each file can be written. Where there is no -o it is one new
+ * file, `default_stem` with the suffix of its format (NULL: none). KRAIT_EXIT_OK, or the exit
+ * status; one line has been printed then. The caller releases it in any case.
  */
 int outputs_init(struct outputs *outs, const struct cmd *cmd, const struct output_opts *opts,
-		 const struct cli_list *paths);
+		 const char *default_stem);
 /* Drops recordings that were not finished. */
 void outputs_release(struct outputs *outs);
 
 /* Whether one of the outputs tells of threads. */
 bool outputs_have_threads(const struct outputs *outs, const struct output_opts *opts);
+/* Whether one of them is what stdout is for. */
+bool outputs_have_stdout(const struct outputs *outs);
 
-/* Recordings among the outputs: their head at the start, each record as it comes, the tail. 0 or
- * -errno, logged. */
+/* Recordings among the outputs: their head at the start, each record as it comes, the tail. One
+ * that fails is said, and given up, at once; outputs_record_add fails where no other output is
+ * left. 0 or -errno, logged. */
 int outputs_record_start(struct outputs *outs, const struct recording_head *head);
-void outputs_record_add(struct outputs *outs, const struct krait_hdr *rec);
+int outputs_record_add(struct outputs *outs, const struct krait_hdr *rec);
 int outputs_record_finish(struct outputs *outs, uint64_t duration_ns, const uint64_t *counters);
 
 /* Writes every other format. 0 or the first -errno, logged; the others are written all the same. */
-int outputs_write(const struct outputs *outs, const struct profile *profile,
+int outputs_write(struct outputs *outs, const struct profile *profile,
 		  const struct export_opts *opts);
-/* Says what was written ("wrote x.folded (folded)"). */
-void outputs_announce(const struct outputs *outs);
+/* Writes and announces what can be written more than once: neither recordings nor stdout. */
+void outputs_snapshot(struct outputs *outs, const struct profile *profile,
+		      const struct export_opts *opts);
+/* Says what was written since the last time ("wrote x.folded (folded)"). */
+void outputs_announce(struct outputs *outs);
 
 #endif

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,8 +57,7 @@ static int on_record(const struct krait_hdr *rec, void *arg)
 {
 	struct run *run = arg;
 
-	outputs_record_add(&run->outs, rec);
-	return aggregate_add(run->agg, rec);
+	return outputs_record_add(&run->outs, rec) ?: aggregate_add(run->agg, rec);
 }
 
 static struct profile_meta meta_of(const struct recording_head *head, uint64_t duration_ns)
@@ -85,8 +85,8 @@ static void on_snapshot(void *arg)
 	meta = meta_of(&run->head,
 		       now.tv_sec * 1000 * NS_PER_MS + now.tv_nsec - run->head.start_unix_ns);
 	profile = aggregate_profile(run->agg, &meta, counters);
-	if (profile && outputs_write(&run->outs, profile, &run->export_opts) == 0)
-		outputs_announce(&run->outs);
+	if (profile)
+		outputs_snapshot(&run->outs, profile, &run->export_opts);
 }
 
 /* ---- Before ---- */
@@ -112,9 +112,9 @@ static void fill_head(struct run *run)
 	snprintf(head->target, sizeof(head->target), "%.255s", run->target);
 }
 
-/* krait-<target>-<UTC time>.folded; what the target says is cut down to what is harmless in a file
- * name. */
-static void default_path(const struct run *run, char *path, size_t size)
+/* krait-<target>-<UTC time>, to which a suffix comes; what the target says is cut down to what is
+ * harmless in a file name. */
+static void default_stem(const struct run *run, char *stem, size_t size)
 {
 	char what[32] = "", when[32];
 	const char *from = run->session.command ? run->session.command[0] : run->target;
@@ -128,7 +128,7 @@ static void default_path(const struct run *run, char *path, size_t size)
 				    ? *from
 				    : '-';
 	strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", gmtime(&now));
-	snprintf(path, size, "krait-%s-%s.folded", what, when);
+	snprintf(stem, size, "krait-%s-%s", what, when);
 }
 
 static int check_target(const struct record_opts *opts, const struct cli_args *args)
@@ -162,7 +162,25 @@ static struct session_opts session_opts_of(const struct record_opts *opts,
 		.realtime = opts->realtime,
 		.max_cpu_ns =
 			governor_ceiling_ns(opts->max_cpu_percent, sysconf(_SC_NPROCESSORS_ONLN)),
+		.reader_fd = -1,
 	};
+}
+
+/* Does stdout lead to another program, and not into a file or to a terminal? */
+static bool is_stdout_read(void)
+{
+	struct stat st;
+
+	return !fstat(STDOUT_FILENO, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+}
+
+static void set_stdout(struct run *run)
+{
+	run->session.owns_stdout = outputs_have_stdout(&run->outs);
+	/* A command goes on in any case, and its status is waited for. */
+	if (run->session.owns_stdout && run->outs.cnt == 1 && !run->session.command &&
+	    is_stdout_read())
+		run->session.reader_fd = STDOUT_FILENO;
 }
 
 /* ---- After ---- */
@@ -223,8 +241,7 @@ static int write_all(struct run *run, bool show_table)
 	footer_run(&run->result);
 	if (run->session.measure)
 		footer_stats(&run->result);
-	if (!err && !err2)
-		outputs_announce(&run->outs);
+	outputs_announce(&run->outs);
 	return err ?: err2;
 }
 
@@ -234,7 +251,7 @@ static int run_session(struct run *run)
 	int err;
 
 	run->agg = aggregate_new();
-	if (!run->target || !run->agg)
+	if (!run->agg)
 		return -ENOMEM;
 	fill_head(run);
 	err = outputs_record_start(&run->outs, &run->head);
@@ -261,9 +278,7 @@ static int record(void *o, struct cli_args *args)
 {
 	struct record_opts *opts = o;
 	struct run run = {.export_opts = output_export_opts(&opts->out)};
-	char path[96];
-	const char *default_paths[] = {path};
-	struct cli_list paths = opts->out.paths;
+	char stem[96];
 	int status = check_target(opts, args), err;
 
 	if (status != KRAIT_EXIT_OK)
@@ -271,13 +286,14 @@ static int record(void *o, struct cli_args *args)
 	output_set_log_level(&opts->out);
 	run.session = session_opts_of(opts, args);
 	run.target = session_target_text(&run.session);
-	if (!paths.cnt && run.target) {
-		default_path(&run, path, sizeof(path));
-		paths = (struct cli_list){.items = default_paths, .cnt = 1};
-	}
-	status = outputs_init(&run.outs, &cmd_record, &opts->out, &paths);
+	status = KRAIT_EXIT_FAILED;
+	if (!run.target)
+		goto out;
+	default_stem(&run, stem, sizeof(stem));
+	status = outputs_init(&run.outs, &cmd_record, &opts->out, stem);
 	if (status != KRAIT_EXIT_OK)
 		goto out;
+	set_stdout(&run);
 	run.session.name_threads = outputs_have_threads(&run.outs, &opts->out);
 	err = run_session(&run);
 	status = err ? exit_status(err, &run.result) : finish(&run, opts);
@@ -370,8 +386,9 @@ const struct cmd cmd_record = {
 	.name = "record",
 	.summary = "sample Python processes and write a profile",
 	.usage = "[TARGET] [-F HZ] [-d TIME] [-o FILE]... [-- COMMAND [ARG]...]",
-	.details = "Without -o it writes krait-<target>-<UTC time>.folded and prints the top "
-		   "functions.\n"
+	.details = "Without -o it writes krait-<target>-<UTC time>.folded, never over an older "
+		   "file, and\n"
+		   "prints the top functions.\n"
 		   "Ctrl-C ends the run and writes what there is, as do kill and a terminal that "
 		   "goes;\n"
 		   "kill -USR1 writes it and goes on.\n"

@@ -2,6 +2,7 @@
 /* krait report: a recording as text, or in any format. Needs no root, no BPF and no process. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "user/aggregate/aggregate.h"
 #include "user/base/log.h"
@@ -78,6 +79,15 @@ static int write_out(const struct profile *profile, const struct report_opts *op
 	return KRAIT_EXIT_OK;
 }
 
+/* One line where the recording is to come from a person's keyboard. */
+static int refuse_terminal(const char *path)
+{
+	if (strcmp(path, "-") != 0 || !isatty(STDIN_FILENO))
+		return KRAIT_EXIT_OK;
+	return cli_usage_error(&cmd_report,
+			       "standard input is a terminal; pipe a recording into it");
+}
+
 static int refuse_recordings(const struct outputs *outs)
 {
 	for (uint32_t i = 0; i < outs->cnt; i++)
@@ -91,7 +101,9 @@ static int refuse_recordings(const struct outputs *outs)
 
 static int report(void *o, struct cli_args *args)
 {
-	struct report_opts *opts = o;
+	const char *to_stdout[] = {"-"};
+	const struct report_opts *opts = o;
+	struct output_opts out = opts->out;
 	struct replay replay = {};
 	struct recording_visitor visitor = {on_head, on_record, on_tail, &replay};
 	const struct profile *profile;
@@ -99,9 +111,14 @@ static int report(void *o, struct cli_args *args)
 	int status;
 
 	output_set_log_level(&opts->out);
-	status = outputs_init(&outs, &cmd_report, &opts->out, &opts->out.paths);
+	/* A format alone is wanted on stdout. */
+	if (out.format && !out.paths.cnt)
+		out.paths = (struct cli_list){.items = to_stdout, .cnt = 1};
+	status = outputs_init(&outs, &cmd_report, &out, NULL);
 	if (status == KRAIT_EXIT_OK)
 		status = refuse_recordings(&outs);
+	if (status == KRAIT_EXIT_OK)
+		status = refuse_terminal(args->argv[0]);
 	if (status != KRAIT_EXIT_OK)
 		goto out;
 	status = KRAIT_EXIT_FAILED;
@@ -137,12 +154,13 @@ static const struct cli_opt options[] = {
 const struct cmd cmd_report = {
 	.name = "report",
 	.summary = "show a recording as a table, or turn it into any format",
-	.usage = "FILE [-o FILE]...",
+	.usage = "FILE|- [-o FILE]...",
 	.details = "Examples:\n"
 		   "  krait report run.krait                     the top functions\n"
 		   "  krait report run.krait -o run.pb.gz        what the live run would have "
 		   "written\n"
-		   "  krait report run.krait -t -o - | less\n",
+		   "  krait report run.krait -t -o - | less\n"
+		   "  ssh HOST krait record -d 10 -o - -f krait | krait report -\n",
 	.more_help = export_help,
 	.opts = options,
 	.opts_bytes = sizeof(struct report_opts),

@@ -166,18 +166,32 @@ static int read_next(struct reader *r)
 	return err;
 }
 
-int recording_read(const char *path, const struct recording_visitor *visitor)
+/* 0 or -errno, logged. */
+static int open_input(struct reader *r, const char *path)
 {
-	struct reader r = {.path = path, .visitor = visitor};
 	struct stat st;
 	int err;
 
-	r.in = fopen(path, "re");
-	if (!r.in || fstat(fileno(r.in), &st) != 0 || S_ISDIR(st.st_mode)) {
-		err = r.in ? -EISDIR : -errno;
-		log_error("report: open %s: %s", path, strerror(-err));
-		goto out;
+	if (!strcmp(path, "-")) {
+		r->path = "standard input";
+		r->in = stdin;
+		return 0;
 	}
+	r->in = fopen(path, "re");
+	if (r->in && !fstat(fileno(r->in), &st) && !S_ISDIR(st.st_mode))
+		return 0;
+	err = r->in ? -EISDIR : -errno;
+	log_error("report: open %s: %s", path, strerror(-err));
+	return err;
+}
+
+int recording_read(const char *path, const struct recording_visitor *visitor)
+{
+	struct reader r = {.path = path, .visitor = visitor};
+	int err = open_input(&r, path);
+
+	if (err)
+		goto out;
 	r.buf = malloc(READ_BYTES);
 	if (!r.buf) {
 		err = -ENOMEM;
@@ -188,7 +202,7 @@ int recording_read(const char *path, const struct recording_visitor *visitor)
 		err = read_next(&r);
 out:
 	free(r.buf);
-	if (r.in)
+	if (r.in && r.in != stdin)
 		fclose(r.in);
 	return err;
 }

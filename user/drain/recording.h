@@ -71,9 +71,9 @@ struct recording_visitor {
 	void *arg;
 };
 
-/* Reads the recording at `path`. 0; or -errno, and what is wrong with the file (not a recording, of
- * another version, truncated, damaged) has been logged in one line. Visitors may have seen records
- * before damage shows at the end. */
+/* Reads the recording at `path`, or of "-" the one on stdin, to its end. 0; or -errno, and what is
+ * wrong with the file (not a recording, of another version, truncated, damaged) has been logged in
+ * one line. Visitors may have seen records before damage shows at the end. */
 int recording_read(const char *path, const struct recording_visitor *visitor);
 
 #endif

@@ -11,6 +11,7 @@ extern const struct exporter export_folded, export_pprof;
 static const struct exporter export_recording = {
 	.name = "krait",
 	.suffixes = (const char *const[]){".krait", NULL},
+	.is_binary = true,
 	.help = "a recording: every sample, to be reported later in any format",
 };
 

@@ -30,6 +30,7 @@ struct exporter {
 	const char *const
 		*suffixes; /* NULL-terminated, with the dot, longest match wins: ".pb.gz" */
 	bool has_threads_by_option; /* it tells of threads with -t only */
+	bool is_binary;		    /* not for a terminal */
 	const char *help; /* for --help: "folded stacks, for flamegraph.pl and speedscope" */
 	/* 0 or -errno. Checks ferror itself only where it must; the caller does before it commits.
 	 * NULL: a recording (the session writes it as records come). */

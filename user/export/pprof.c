@@ -320,6 +320,7 @@ out:
 const struct exporter export_pprof = {
 	.name = "pprof",
 	.suffixes = (const char *const[]){".pb.gz", ".pprof", NULL},
+	.is_binary = true,
 	.help = "for go tool pprof, Pyroscope and other continuous profilers",
 	.write = pprof_write,
 };

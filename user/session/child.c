@@ -18,7 +18,7 @@
 
 #include "user/base/log.h"
 
-static void become(char *const *argv, int fd)
+static void become(char *const *argv, int fd, bool to_stderr)
 {
 	sigset_t none;
 	char go;
@@ -29,6 +29,8 @@ static void become(char *const *argv, int fd)
 	signal(SIGPIPE, SIG_DFL);
 	if (read(fd, &go, 1) != 1)
 		_exit(1); /* krait has given up */
+	if (to_stderr)
+		dup2(STDERR_FILENO, STDOUT_FILENO);
 	execvp(argv[0], argv);
 	err = errno;
 	if (write(fd, &err, sizeof(err)) < 0)
@@ -51,7 +53,7 @@ static void complain(const char *name, int err)
 	log_error("record: run %s: %s", name, why);
 }
 
-int child_start(struct child *c, char *const *argv)
+int child_start(struct child *c, char *const *argv, bool to_stderr)
 {
 	int fds[2];
 
@@ -60,7 +62,7 @@ int child_start(struct child *c, char *const *argv)
 		return -errno;
 	c->pid = fork();
 	if (c->pid == 0)
-		become(argv, fds[1]);
+		become(argv, fds[1], to_stderr);
 	close(fds[1]);
 	c->go_fd = fds[0];
 	if (c->pid < 0) {

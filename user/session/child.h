@@ -17,9 +17,9 @@ struct child {
 	int status; /* -1 while it runs; then its exit status, or 128 + the signal */
 };
 
-/* Forks; the child waits for child_go. Signals blocked here are unblocked in it. 0 or -errno,
- * logged. */
-int child_start(struct child *c, char *const *argv);
+/* Forks; the child waits for child_go. Signals blocked here are unblocked in it. to_stderr: its
+ * stdout is our stderr, because ours is for data. 0 or -errno, logged. */
+int child_start(struct child *c, char *const *argv, bool to_stderr);
 /* Lets it exec. 0; or -errno of its exec, logged, and its status is then what a shell would say:
  * 127 for what is not there, 126 for what can't be run. */
 int child_go(struct child *c);

@@ -266,6 +266,8 @@ static void loop(struct session *s)
 				on_signal(s);
 			else if (fd == s->child.pid_fd)
 				s->is_over = child_reap(&s->child, false) || s->is_over;
+			else if (fd == s->opts->reader_fd)
+				s->is_over = true; /* what is written then fails, and says why */
 			else if (fd == sampler_fd(s->sampler))
 				drain(s);
 			/* else a scan has come to its end: on_time */
@@ -276,9 +278,11 @@ static void loop(struct session *s)
 
 /* ---- Setting up ---- */
 
+/* For a reader that goes (EPOLLERR, EPOLLHUP) nothing has to be asked. */
 static int watch_fd(struct session *s, int fd)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+	uint32_t events = fd == s->opts->reader_fd ? 0 : EPOLLIN;
+	struct epoll_event event = {.events = events, .data.fd = fd};
 
 	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
@@ -311,6 +315,8 @@ static int open_files(struct session *s)
 		return -errno;
 	err = watch_fd(s, s->signal_fd);
 	err = err ?: watch_fd(s, scanner_fd(s->scanner));
+	if (!err && s->opts->reader_fd >= 0)
+		err = watch_fd(s, s->opts->reader_fd);
 	return err ?: watch_fd(s, sampler_fd(s->sampler));
 }
 
@@ -342,7 +348,7 @@ static int watch_pids(struct session *s)
 
 static int start_command(struct session *s)
 {
-	int err = child_start(&s->child, s->opts->command);
+	int err = child_start(&s->child, s->opts->command, s->opts->owns_stdout);
 
 	err = err ?: watch_fd(s, s->child.pid_fd);
 	return err ?: sampler_watch(s->sampler, s->child.pid);

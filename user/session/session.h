@@ -29,6 +29,8 @@ struct session_opts {
 	bool measure;	     /* --stats: have the kernel time the ticks */
 	bool realtime;	     /* --realtime: see priority.h */
 	uint64_t max_cpu_ns; /* of a second, for all that krait does: see governor.h */
+	bool owns_stdout;    /* it is for the profile: what the command prints goes to stderr */
+	int reader_fd; /* a pipe or socket without whose reader there is nothing to run for; -1 */
 };
 
 /* Where the run's records go, checked. A negative return ends the run with that error. */
