@@ -100,7 +100,7 @@ endif
 
 .PHONY: all clean install uninstall help lint deps deps-test profile bench pictures
 .PHONY: test test-unit test-host test-oracle test-golden test-layouts test-e2e tests-build
-.PHONY: test-accuracy test-accuracy-short test-kernels layouts fuzz
+.PHONY: test-accuracy test-accuracy-short test-kernels test-trust layouts fuzz
 
 all: $(if $(MAIN_OBJ),$(KRAIT)) $(LIB)
 
@@ -223,6 +223,10 @@ test-accuracy: all $(ORACLE)
 test-accuracy-short: all
 	@$(SUITE) table accuracy tests/accuracy/run.py --short
 
+# What krait promises, the tests of which take minutes. No part of `make test`.
+test-trust: all
+	@$(SUITE) pytest trust tests/trust
+
 # ---- For people ----
 
 # Everything: installs what the tests lack, builds, and runs every suite until one fails.
@@ -280,6 +284,7 @@ help:
 	@echo 'make test-unit  one suite: test-unit test-host test-oracle test-golden test-layouts test-e2e'
 	@echo 'make test-accuracy  how right krait is: a table of errors, a row per CPython'
 	@echo "make test-kernels   Debian's kernels from 5.10 to the newest, in QEMU"
+	@echo 'make test-trust     what krait promises, tried for minutes (root)'
 	@echo 'make fuzz       every parser of foreign bytes, with libFuzzer: FUZZ_S=30 seconds each'
 	@echo 'make lint       formatting, function lengths, include directions'
 	@echo 'make layouts    the tables of offsets against the headers of the CPythons at hand'

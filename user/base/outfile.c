@@ -444,11 +444,15 @@ static int put_new(struct outfile *of)
 	return 0;
 }
 
+/* Gives the file its name, whatever has it. Where nothing has, it has no other name before: who
+ * kills us between the two leaves no litter. */
 static int put_over(struct outfile *of)
 {
-	int err = of->tmp ? 0 : name_tmp(of);
+	int err = of->tmp ? -EEXIST : make_name(of, of->to.name);
 
-	if (err)
+	if (err == -EEXIST)
+		err = of->tmp ? 0 : name_tmp(of);
+	if (err || !of->tmp)
 		return err;
 	if (renameat(of->to.folder_fd, of->tmp, of->to.folder_fd, of->to.name))
 		return -errno;

@@ -70,13 +70,13 @@ static int write_out(const struct profile *profile, const struct report_opts *op
 		     struct outputs *outs)
 {
 	struct export_opts export_opts = output_export_opts(&opts->out);
+	int err;
 
 	if (!outs->cnt)
 		return show(profile, opts, &export_opts);
-	if (outputs_write(outs, profile, &export_opts) != 0)
-		return KRAIT_EXIT_FAILED;
+	err = outputs_write(outs, profile, &export_opts);
 	outputs_announce(outs);
-	return KRAIT_EXIT_OK;
+	return err ? KRAIT_EXIT_FAILED : KRAIT_EXIT_OK;
 }
 
 /* One line where the recording is to come from a person's keyboard. */
