@@ -172,8 +172,8 @@ def without_reader():
 
 
 ON_STDOUT = [
-    ["ps"],
-    ["ps", "--json"],
+    ["ps", "-p", "{pid}"],
+    ["ps", "-p", "{pid}", "--json"],
     ["doctor"],
     ["--help"],
     ["record", "--help"],
@@ -191,7 +191,7 @@ def test_stdout_that_cannot_be_written(where, args, recording, tmp_path):
     """A status of 0 would say that all of it was written."""
     path = tmp_path / "x.krait"
     path.write_bytes(recording)
-    args = [arg.format(recording=path) for arg in args]
+    args = [arg.format(recording=path, pid=os.getpid()) for arg in args]
     if where == "closed":
         run = kraitrun.krait(*args, prefix=["sh", "-c", 'exec "$0" "$@" >&-'])
     else:

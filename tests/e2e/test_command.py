@@ -88,17 +88,17 @@ def test_options_behind_the_dashes_are_the_commands(one_py, tmp_path):
     assert run.out == b"['-d', '1', '--help']\n"
 
 
-def test_krait_goes_first_and_the_command_does_not(one_py, tmp_path):
-    """krait is a realtime task while it samples; the command is what it would be without krait."""
+@pytest.mark.parametrize("option, policy", [([], os.SCHED_OTHER), (["--realtime"], os.SCHED_RR)])
+def test_the_command_is_what_it_would_be_without_krait(one_py, tmp_path, option, policy):
+    """Also where krait is a realtime task while it samples."""
     script = "import os, signal; print(os.nice(0), os.sched_getscheduler(0), flush=True)"
     script += "; signal.alarm(20); signal.pause()"
     command = one_py.argv(["-c", script])
-    args = ["record", "-o", tmp_path / "x.folded", "--"] + command
+    args = ["record", *option, "-o", tmp_path / "x.folded", "--"] + command
     with kraitrun.Krait(args) as krait:
         mine = (os.nice(0), os.sched_getscheduler(0))
         assert tuple(map(int, krait.process.stdout.readline().split())) == mine
-        assert os.sched_getscheduler(krait.pid) == os.SCHED_RR
-        assert os.getpriority(os.PRIO_PROCESS, krait.pid) == -20
+        assert os.sched_getscheduler(krait.pid) & ~os.SCHED_RESET_ON_FORK == policy
         krait.send(signal.SIGINT)
         krait.wait()
 

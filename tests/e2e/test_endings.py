@@ -297,7 +297,7 @@ def test_no_recording_from_a_keyboard():
 def test_the_closing_line_of_ps_comes_last(spin, tmp_path):
     """Also where both streams go to the same file."""
     with open(tmp_path / "out", "wb") as stream:
-        command = [kraitrun.KRAIT, "ps"]
+        command = [kraitrun.KRAIT, "ps", "-p", str(spin.pid)]
         subprocess.run(command, stdout=stream, stderr=stream, env=kraitrun.ENV, check=True)
     lines = (tmp_path / "out").read_text().splitlines()
     assert lines[0].split()[:2] == ["PID", "VERSION"]

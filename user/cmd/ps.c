@@ -95,25 +95,32 @@ static void append_target(json_t *processes, const struct target *t)
 
 /* ---- Which processes ---- */
 
-static bool is_asked_for(const struct ps_opts *opts, const struct target *t)
+static bool is_pid_asked_for(const struct ps_opts *opts, pid_t pid)
 {
-	bool is_named = !opts->pids.cnt;
-
 	for (uint32_t i = 0; i < opts->pids.cnt; i++)
-		is_named = is_named || opts->pids.pids[i] == t->pid;
-	return is_named && (!opts->comm || strncmp(opts->comm, t->comm, sizeof(t->comm) - 1) == 0);
+		if (opts->pids.pids[i] == pid)
+			return true;
+	return !opts->pids.cnt;
+}
+
+static bool is_comm_asked_for(const struct ps_opts *opts, const struct target *t)
+{
+	return !opts->comm || strncmp(opts->comm, t->comm, sizeof(t->comm) - 1) == 0;
 }
 
 static int list_pid(pid_t pid, void *arg)
 {
 	struct listing *l = arg;
 	struct target t;
-	int err = discover_look(l->discover, pid, &t);
+	int err;
 
+	if (!is_pid_asked_for(l->opts, pid))
+		return 0;
+	err = discover_look(l->discover, pid, &t);
 	if (err)
 		return err;
 	if (t.state == TARGET_NOT_PYTHON || t.state == TARGET_GONE || t.state == TARGET_KERNEL ||
-	    !is_asked_for(l->opts, &t))
+	    !is_comm_asked_for(l->opts, &t))
 		return 0;
 	if (t.state == TARGET_FORBIDDEN) {
 		l->forbidden_cnt++;
