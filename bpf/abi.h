@@ -71,7 +71,7 @@ enum krait_process_what {
 struct krait_process_rec {
 	struct krait_hdr h;
 	__u64 time_ns; /* CLOCK_MONOTONIC */
-	__u32 pid;     /* thread group id, initial pid namespace (host_) */
+	__u32 pid;     /* thread group id; pids and tids are those of krait's pid namespace */
 	__u32 tid;     /* THREAD, NAME: the thread; else equal to pid */
 	union {
 		struct {

@@ -283,7 +283,7 @@ KRAIT_GLOBAL int code_send_all(struct scratch *s, __u64 id, __u64 addr, __u64 li
 		rec->lines_kind = lines_bytes = 0;
 	rec->code_id = id;
 	rec->code_addr = addr;
-	rec->pid = s->pid;
+	rec->pid = recent_of(s)->pid;
 	rec->first_line = code_word(s, s->layout.co_first_line_off);
 	rec->lines_total = lines_bytes;
 	rec->pad = 0;

@@ -211,9 +211,11 @@ static __always_inline struct thread_key thread_key_of(struct task_struct *task)
 #ifdef __TARGET_ARCH_x86
 	key.thread_id = task->thread.fsbase;
 #else
-	/* libc decides how far pthread_self() lies from the thread pointer, so the kernel's own tid
-	 * is compared: 3.11 and later. */
-	key.native_id = task->pid;
+	/* libc decides how far pthread_self() lies from the thread pointer, so what gettid(2) says
+	 * to the thread is compared: 3.11 and later. */
+	struct upid *upid = innermost(BPF_CORE_READ(task, thread_pid));
+
+	key.native_id = BPF_CORE_READ(upid, nr);
 #endif
 	return key;
 }
@@ -267,8 +269,8 @@ KRAIT_GLOBAL int thread_name(struct scratch *s)
 	if (now[0] == then[0] && now[1] == then[1])
 		return 0;
 	__builtin_memcpy(memo->comm, comm, sizeof(comm));
-	send_process(KRAIT_PROCESS_THREAD, s->pid, s->tid, ts_word(s, s->layout.ts_thread_id_off),
-		     false);
+	send_process(KRAIT_PROCESS_THREAD, recent_of(s)->pid, recent_of(s)->tid,
+		     ts_word(s, s->layout.ts_thread_id_off), false);
 	return 0;
 }
 
@@ -284,7 +286,7 @@ static __always_inline enum krait_loss stack_send(struct scratch *s, struct krai
 	stack->h.flags = s->walk.flags;
 	stack->h.bytes = n;
 	stack->stack_id = s->stack_id;
-	stack->pid = s->pid;
+	stack->pid = recent_of(s)->pid;
 	stack->interp_id = s->interp_id;
 	stack->frame_cnt = s->walk.cnt;
 	keep_bounds(n);
@@ -378,8 +380,8 @@ static __always_inline enum krait_loss sample_send(struct scratch *s)
 		.h = {.kind = KRAIT_SAMPLE, .flags = s->walk.flags, .bytes = sizeof(*rec)},
 		.time_ns = s->now_ns,
 		.stack_id = s->stack_id,
-		.pid = s->pid,
-		.tid = s->tid,
+		.pid = recent_of(s)->pid,
+		.tid = recent_of(s)->tid,
 		.cpu = cpu,
 		.weight = s->weight,
 	};
@@ -447,8 +449,7 @@ static __always_inline bool layout_load(struct scratch *s)
 static __always_inline enum krait_loss target_tick(struct scratch *s, struct recent *r,
 						   struct task_struct *task, __u64 ip)
 {
-	s->pid = task->tgid;
-	s->tid = task->pid;
+	s->host_tid = r->host_tid;
 	s->epoch = r->epoch;
 	s->now_ns = bpf_ktime_get_ns();
 	s->key = thread_key_of(task);
@@ -461,9 +462,9 @@ static __always_inline enum krait_loss target_tick(struct scratch *s, struct rec
 
 /* Whether thread states may be left in the process from before a fork, one of which could pass for
  * this thread's. The main thread is the one that called fork. */
-static __always_inline bool needs_own_state(const struct scratch *s, const struct krait_proc *p)
+static __always_inline bool needs_own_state(const struct recent *r, const struct krait_proc *p)
 {
-	return p->current_addr && s->pid != s->tid &&
+	return p->current_addr && r->pid != r->tid &&
 	       bpf_get_current_task_btf()->group_leader->flags & PF_FORKNOEXEC;
 }
 
@@ -473,6 +474,7 @@ static __always_inline bool needs_own_state(const struct scratch *s, const struc
  */
 KRAIT_GLOBAL int tick_learn(struct scratch *s)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 now_ns = bpf_ktime_get_ns();
 	struct krait_proc *p;
 	struct recent *r;
@@ -481,21 +483,23 @@ KRAIT_GLOBAL int tick_learn(struct scratch *s)
 		return 0;
 	r = recent_of(s);
 	__builtin_memset(r, 0, sizeof(*r));
-	r->tid = s->tid;
-	r->mm = s->mm;
+	r->host_tid = s->host_tid;
+	r->pid = pid_of(task);
+	r->tid = tid_of(task);
+	r->proc.mm = s->mm;
 	r->generation = generation; /* before the verdict is looked up */
 	r->state = KRAIT_PROC_IGNORED;
 	r->epoch = s->epoch;
-	p = s->mm ? proc_of_tick(s->pid, s->mm) : NULL;
+	p = s->mm && r->pid ? proc_of_tick(r->pid, s->mm) : NULL;
 	if (!p)
 		return 0;
 	if (p->state == KRAIT_PROC_UNKNOWN)
 		__sync_fetch_and_add(&p->unknown_ticks, s->weight);
 	if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_IGNORED)
-		proc_ask(p, s->pid, now_ns);
+		proc_ask(p, r->pid, now_ns);
 	r->proc = *p;
 	r->state = p->state;
-	r->needs_own = needs_own_state(s, p);
+	r->needs_own = needs_own_state(r, p);
 	if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_STARTING ||
 	    (p->state == KRAIT_PROC_IGNORED && p->look_again_ms < REMEMBER_MIN_MS))
 		r->epoch = 0;
@@ -558,10 +562,10 @@ int krait_tick(struct bpf_perf_event_data *ctx)
 	s->cpu.ticks++;
 	r = &s->recents[tid & (RECENT_CNT - 1)];
 	keep_bounds(r); /* or it is computed again for each use */
-	if (r->tid != tid || r->mm != mm || r->epoch != now_epoch || r->generation != generation) {
+	if (r->host_tid != tid || r->proc.mm != mm || r->epoch != now_epoch ||
+	    r->generation != generation) {
 		s->mm = mm;
-		s->pid = task->tgid;
-		s->tid = tid;
+		s->host_tid = tid;
 		s->epoch = now_epoch;
 		tick_learn(s);
 	}

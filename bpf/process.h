@@ -6,6 +6,12 @@
  * tick first hits it, so a host full of idle Pythons costs nothing. User space's verdict is about
  * an address space (krait_proc.mm): exec makes a new one, and with it every older verdict void,
  * also one that is being written at that moment.
+ *
+ * A pid is what krait's own pid namespace calls a process, for so does the /proc that user space
+ * reads. In the initial namespace that is the kernel's own word for it; in another one (a
+ * container's) it is looked up where a tick finds out about its thread, and kept with the rest that
+ * is remembered, so the path of every tick is the same. A task that has no id there (the host's, a
+ * neighbour's) does not exist for krait.
  */
 #ifndef KRAIT_PROCESS_H
 #define KRAIT_PROCESS_H
@@ -20,6 +26,12 @@
 const volatile __u32 ask_unknown = 1;
 /* Whether the children of a target are targets. */
 const volatile __u32 follow_children = 1;
+
+/* Whether krait runs in another pid namespace than the initial one. */
+const volatile __u32 in_pid_ns = 0;
+/* That one: krait_learn_ns. */
+volatile __u64 pid_ns_addr SEC(".data") = 0;
+volatile __u32 pid_ns_level SEC(".data") = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -39,6 +51,65 @@ static __always_inline void generation_next(void)
 {
 	__sync_fetch_and_add(&generation, 1);
 }
+
+/* ---- Ids in krait's pid namespace ---- */
+
+static __always_inline struct upid *upid_at(struct pid *pid, __u32 level)
+{
+	void *first = __builtin_preserve_access_index(&pid->numbers[0]);
+
+	return first + (__u64)level * bpf_core_type_size(struct upid);
+}
+
+/* The id in the namespace that it was made in, in which its processes see themselves. */
+static __always_inline struct upid *innermost(struct pid *pid)
+{
+	return upid_at(pid, BPF_CORE_READ(pid, level));
+}
+
+/*
+ * To be run once by user space, from krait: what namespace that is. It can't be had otherwise, for
+ * the kernel says nothing to a process of what is above its namespace, and so not how deep that
+ * lies. (bpf_get_ns_current_pid_tgid needs neither, but answers only for the tasks whose innermost
+ * namespace this is, and so not for those of a container in the container.)
+ */
+SEC("raw_tp")
+int krait_learn_ns(void *ctx)
+{
+	struct pid *pid = BPF_CORE_READ(bpf_get_current_task_btf(), thread_pid);
+	struct upid *upid = innermost(pid);
+
+	pid_ns_level = BPF_CORE_READ(pid, level);
+	pid_ns_addr = (__u64)BPF_CORE_READ(upid, ns);
+	return 0;
+}
+
+/* What krait's namespace calls the thread; 0: it does not know it. Static, for as a global function
+ * it could be handed no task. */
+static __attribute__((noinline)) __u32 tid_in_ns(struct task_struct *task)
+{
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	struct upid *upid = upid_at(pid, pid_ns_level);
+
+	if (BPF_CORE_READ(pid, level) < pid_ns_level ||
+	    (__u64)BPF_CORE_READ(upid, ns) != pid_ns_addr)
+		return 0;
+	return BPF_CORE_READ(upid, nr);
+}
+
+/* The ids of the running task, as maps and records have them. A process has that of its first
+ * thread, also when that one has ended. */
+static __always_inline __u32 tid_of(struct task_struct *current)
+{
+	return in_pid_ns ? tid_in_ns(current) : current->pid;
+}
+
+static __always_inline __u32 pid_of(struct task_struct *current)
+{
+	return in_pid_ns ? tid_in_ns(current->group_leader) : current->tgid;
+}
+
+/* ---- What is known of processes ---- */
 
 static __always_inline __u64 new_seed(__u32 pid)
 {
@@ -127,15 +198,16 @@ static __always_inline struct krait_proc *proc_of_tick(__u32 pid, __u64 mm)
 SEC("raw_tp/sched_process_fork")
 int BPF_PROG(krait_fork, struct task_struct *parent, struct task_struct *child)
 {
-	__u32 parent_pid = bpf_get_current_pid_tgid() >> 32, pid = BPF_CORE_READ(child, tgid);
+	__u32 parent_pid = pid_of(bpf_get_current_task_btf()), pid;
 	__u64 mm;
 	struct krait_proc *p, copy;
 
-	if (!follow_children || (__u32)BPF_CORE_READ(child, pid) != pid)
+	if (!follow_children || BPF_CORE_READ(child, pid) != BPF_CORE_READ(child, tgid))
 		return 0;
 	p = bpf_map_lookup_elem(&procs, &parent_pid);
 	if (!p || (ask_unknown && !proc_is_python(p)))
 		return 0;
+	pid = in_pid_ns ? tid_in_ns(child) : BPF_CORE_READ(child, tgid);
 	copy = *p;
 	mm = (__u64)BPF_CORE_READ(child, mm);
 	if (proc_is_python(p) && p->mm == (__u64)BPF_CORE_READ(parent, mm)) {
@@ -156,7 +228,7 @@ int BPF_PROG(krait_fork, struct task_struct *parent, struct task_struct *child)
 SEC("raw_tp/sched_process_exec")
 int BPF_PROG(krait_exec, struct task_struct *task)
 {
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	__u32 pid = pid_of(bpf_get_current_task_btf());
 	struct krait_proc *p = bpf_map_lookup_elem(&procs, &pid);
 	bool was_python;
 
@@ -173,7 +245,7 @@ int BPF_PROG(krait_exec, struct task_struct *task)
 SEC("raw_tp/sched_process_exit")
 int BPF_PROG(krait_exit, struct task_struct *task)
 {
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	__u32 pid = pid_of(bpf_get_current_task_btf());
 	struct krait_proc *p;
 
 	/* The tracepoint speaks of each thread; the process ends with its last one, not with its

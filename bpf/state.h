@@ -90,13 +90,14 @@ struct code_build {
  * epoch are the same; the thread state's address is no more than a place to look first.
  */
 struct recent {
-	__u32 tid;
+	__u32 host_tid; /* whose this is about, with the address space in proc.mm */
 	__u32 generation;
 	__u32 epoch; /* 0: nothing */
 	__u16 state; /* of proc, on the same cache line */
 	__u8 needs_own;
 	__u8 is_named; /* user space has been told the thread's name in this epoch */
-	__u64 mm;      /* whose this is about */
+	__u32 pid;     /* as krait's pid namespace has them (process.h): */
+	__u32 tid;     /* what maps and records say */
 	__u64 tstate;
 	__u64 newest_until_ns; /* as in struct thread_memo */
 	struct krait_proc proc;
@@ -130,9 +131,9 @@ struct scratch {
 		struct {
 			struct krait_cpu cpu; /* first */
 			struct recent recents[RECENT_CNT];
-			__u32 pid, tid;
-			__u64 mm;
+			__u32 host_tid; /* of the tick's thread: its place among the recents */
 			__u32 epoch;
+			__u64 mm;
 			__u32 weight; /* ticks that this one stands for */
 			/* This stack holds a frame with a fault, or a code object that is not
 			 * trusted yet: look again at the next tick. */
@@ -176,13 +177,13 @@ struct scratch {
 /* The place for what is remembered of the tick's thread. */
 static __always_inline struct recent *recent_of(struct scratch *s)
 {
-	return &s->recents[s->tid & (RECENT_CNT - 1)];
+	return &s->recents[s->host_tid & (RECENT_CNT - 1)];
 }
 
 /* The tick's process. */
 static __always_inline const struct krait_proc *proc_of(const struct scratch *s)
 {
-	return &s->recents[s->tid & (RECENT_CNT - 1)].proc;
+	return &s->recents[s->host_tid & (RECENT_CNT - 1)].proc;
 }
 
 _Static_assert(sizeof(struct scratch) % PAGE_BYTES == 0, "state: scratch");

@@ -31,10 +31,15 @@ clang -target bpf -D__TARGET_ARCH_"$arch" -I"$here" -E -P "$here/vmlinux/vmlinux
 	field task_struct pid int
 	field task_struct tgid int
 	field task_struct group_leader 'struct task_struct *'
+	field task_struct thread_pid 'struct pid *'
 	field task_struct signal 'struct signal_struct *'
 	field task_struct thread 'struct thread_struct'
 	field signal_struct live atomic_t
 	field signal_struct live.counter int
+	field pid level 'unsigned int'
+	field pid 'numbers[0]' 'struct upid'
+	field upid nr int
+	field upid ns 'struct pid_namespace *'
 	case $arch in
 	x86) field thread_struct fsbase 'unsigned long' ;;
 	arm64) field thread_struct uw.tp_value 'unsigned long' ;;

@@ -112,8 +112,9 @@ struct bpf_perf_event_data {
  */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-struct mm_struct;    /* only its address is used */
-struct linux_binprm; /* only in the arguments of the sched_process_exec tracepoint */
+struct mm_struct;     /* only its address is used, */
+struct pid_namespace; /* and its */
+struct linux_binprm;  /* only in the arguments of the sched_process_exec tracepoint */
 
 /* include/linux/types.h */
 typedef struct {
@@ -125,6 +126,18 @@ struct signal_struct {
 	atomic_t live; /* threads that have not begun to exit */
 };
 
+/* include/linux/pid.h: an id in one namespace */
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+/* include/linux/pid.h; before 6.5 numbers[1] */
+struct pid {
+	unsigned int level;    /* of the namespace that it was made in; 0: the initial one */
+	struct upid numbers[]; /* in the namespaces of each level up to that one */
+};
+
 /* include/linux/sched.h */
 struct task_struct {
 	unsigned int flags; /* PF_FORKNOEXEC */
@@ -132,6 +145,7 @@ struct task_struct {
 	int pid;  /* a thread's id, as seen by user space */
 	int tgid; /* a process's id */
 	struct task_struct *group_leader;
+	struct pid *thread_pid; /* NULL once nobody can find the task any more */
 	struct signal_struct *signal;
 	struct thread_struct thread;
 };

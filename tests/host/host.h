@@ -319,7 +319,8 @@ static inline void host_init(const struct krait_layout *layout, uint64_t interp_
 	host.fail_at = READ_NONE;
 	host.scratch = calloc(1, sizeof(*host.scratch));
 	assert_non_null(host.scratch);
-	host.scratch->pid = host.scratch->tid = 4711;
+	host.scratch->host_tid = 4711;
+	recent_of(host.scratch)->pid = recent_of(host.scratch)->tid = 4711;
 	layout_use(host.scratch, layout);
 	host_proc()->seed = 0x1234567890abcdefULL;
 	host_proc()->state = KRAIT_PROC_READY;
@@ -400,7 +401,7 @@ static inline void host_resolve(void)
 	stack->h.flags = s->walk.flags;
 	stack->h.bytes = sizeof(*stack) + s->walk.cnt * sizeof(struct krait_frame);
 	stack->stack_id = s->stack_id;
-	stack->pid = s->pid;
+	stack->pid = recent_of(s)->pid;
 	stack->frame_cnt = s->walk.cnt;
 	platform_send(stack, stack->h.bytes, false);
 }

@@ -28,7 +28,17 @@
 struct kernel {
 	struct btf *btf;
 	int an_int, a_long, ptr, pid_t, atomic_t;
+	uint32_t id_cnt; /* of the array at the end of struct pid, which may have no length */
 };
+
+static int add_upid(struct btf *btf, int an_int, int ptr)
+{
+	int id = btf__add_struct(btf, "upid", 16);
+
+	btf__add_field(btf, "nr", an_int, 0, 0);
+	btf__add_field(btf, "ns", ptr, 64, 0);
+	return id;
+}
 
 /* What a program declares of the kernel, with the names of vmlinux/vmlinux.h. */
 static struct btf *program(void)
@@ -36,7 +46,7 @@ static struct btf *program(void)
 	struct btf *btf = btf__new_empty();
 	int an_int = btf__add_int(btf, "int", 4, BTF_INT_SIGNED);
 	int a_long = btf__add_int(btf, "unsigned long", 8, 0);
-	int ptr = btf__add_ptr(btf, 0), thread, atomic;
+	int ptr = btf__add_ptr(btf, 0), thread, atomic, ids;
 
 	thread = btf__add_struct(btf, "thread_struct", 8);
 	btf__add_field(btf, "fsbase", a_long, 0, 0);
@@ -49,6 +59,10 @@ static struct btf *program(void)
 	atomic = btf__add_typedef(btf, "atomic_t", atomic);
 	btf__add_struct(btf, "signal_struct", 4);
 	btf__add_field(btf, "live", atomic, 0, 0);
+	ids = btf__add_array(btf, an_int, add_upid(btf, an_int, ptr), 0);
+	btf__add_struct(btf, "pid", 8);
+	btf__add_field(btf, "level", an_int, 0, 0);
+	btf__add_field(btf, "numbers", ids, 64, 0);
 	return btf;
 }
 
@@ -67,11 +81,25 @@ static struct kernel kernel_new(void)
 	return k;
 }
 
+static void add_pid(struct kernel *k)
+{
+	int ids = btf__add_array(k->btf, k->a_long, add_upid(k->btf, k->an_int, k->ptr), k->id_cnt);
+
+	ids = btf__add_const(k->btf, ids);
+	btf__add_struct(k->btf, "pid", 96 + k->id_cnt * 16);
+	btf__add_field(k->btf, "count", k->atomic_t, 0, 0);
+	btf__add_field(k->btf, "level", k->an_int, 32, 0);
+	btf__add_field(k->btf, "numbers", ids, 768, 0);
+}
+
+/* And what else each of them has. */
 static void add_signal(struct kernel *k, const char *name)
 {
 	btf__add_struct(k->btf, name, 16);
 	btf__add_field(k->btf, "sigcnt", k->atomic_t, 0, 0);
 	btf__add_field(k->btf, "live", k->atomic_t, 64, 0);
+	if (btf__find_by_name_kind(k->btf, "pid", BTF_KIND_STRUCT) < 0)
+		add_pid(k);
 }
 
 static int add_thread(struct kernel *k)
@@ -196,6 +224,9 @@ static void check_part(struct btf *part, uint32_t further)
 	assert_int_equal(place(part, "task_struct", "usage"), NOWHERE);
 	assert_int_equal(place(part, "thread_struct", "fsbase"), 128);
 	assert_int_equal(place(part, "signal_struct", "live"), 64);
+	assert_int_equal(place(part, "pid", "level"), 32);
+	assert_int_equal(place(part, "pid", "numbers"), 768);
+	assert_int_equal(place(part, "upid", "ns"), 64);
 	btf__free(part);
 }
 
@@ -233,6 +264,33 @@ static void test_types_of_members(void **state)
 	t = plain(part, id);
 	assert_true(btf_is_int(t) && t->size == 8 && btf_int_encoding(t) == 0);
 	btf__free(part);
+}
+
+/* The same by either of the two ways to write an array of any length. */
+static void test_arrays(void **state)
+{
+	(void)state;
+	for (uint32_t cnt = 0; cnt < 2; cnt++) {
+		struct kernel k = kernel_new();
+		const struct btf_type *t;
+		struct btf *part;
+		uint32_t id;
+		int err;
+
+		k.id_cnt = cnt;
+		add_task(&k, "task_struct");
+		add_signal(&k, "signal_struct");
+		part = part_of(&k, &err);
+		assert_non_null(part);
+		id = btf__find_by_name_kind(part, "pid", BTF_KIND_STRUCT);
+		place_in(part, btf__type_by_id(part, id), "numbers", &id);
+		t = plain(part, id);
+		assert_true(btf_is_array(t));
+		assert_int_equal(btf_array(t)->nelems, cnt);
+		t = plain(part, btf_array(t)->type);
+		assert_true(btf_is_struct(t) && t->size == 16);
+		check_part(part, 0);
+	}
 }
 
 /* A kernel that randomizes its structures puts them into an anonymous one; and a union more. */
@@ -502,7 +560,7 @@ static uint32_t check_against(const struct btf *part, const struct btf_type *in_
 
 static void test_this_hosts_kernel(void **state)
 {
-	static const char *const roots[] = {"task_struct", "signal_struct"};
+	static const char *const roots[] = {"task_struct", "signal_struct", "pid", "upid"};
 	struct krait_bpf *skel = krait_bpf__open();
 	int fd = open(KERNEL_BTF_PATH, O_RDONLY | O_CLOEXEC), err;
 	struct btf *whole, *part;
@@ -519,7 +577,7 @@ static void test_this_hosts_kernel(void **state)
 	assert_non_null(whole);
 	part = part_of_file(fd, bpf_object__btf(skel->obj), &err);
 	assert_int_equal(err, 0);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 4; i++) {
 		int id = btf__find_by_name_kind(part, roots[i], BTF_KIND_STRUCT);
 		int whole_id = btf__find_by_name_kind(whole, roots[i], BTF_KIND_STRUCT);
 
@@ -545,6 +603,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_members_are_found),
 		cmocka_unit_test(test_types_of_members),
+		cmocka_unit_test(test_arrays),
 		cmocka_unit_test(test_members_of_anonymous_structures),
 		cmocka_unit_test(test_among_many_types),
 		cmocka_unit_test(test_types_anywhere),

@@ -29,7 +29,7 @@
 /* The structures that our program starts from (task->signal->live.counter starts from two). Which
  * of their members, and of which structures within, is up to vmlinux/vmlinux.h. One that is missing
  * here fails the load: libbpf then finds no such structure. */
-static const char *const root_names[] = {"task_struct", "signal_struct"};
+static const char *const root_names[] = {"task_struct", "signal_struct", "pid"};
 
 #define ROOTS (sizeof(root_names) / sizeof(*root_names))
 /* fs/kernfs/file.c, kernfs_file_read_iter: at most PAGE_SIZE a call */
@@ -351,7 +351,8 @@ static int copy_members(struct reader *r, const struct btf_type *our, const stru
 		return -EOPNOTSUPP;
 	err = find_places(r, our, t, 0, 0, places);
 	for (uint32_t i = 0; !err && i < btf_vlen(our); i++) {
-		if (!places[i].type_id || places[i].bit_off / 8 >= t->size)
+		/* At the end, but not beyond: an array without a length. */
+		if (!places[i].type_id || places[i].bit_off / 8 > t->size)
 			return -ENOENT;
 		if (places[i].is_bitfield)
 			return -EOPNOTSUPP;
@@ -376,6 +377,21 @@ static int copy_int(struct reader *r, const struct type *t)
 	return btf__add_int(r->part, "int", t->size, BTF_INT_ENCODING(about));
 }
 
+/* Copies the kernel's array t, of whatever length: ours need not say it. */
+static int copy_array(struct reader *r, const struct btf_type *our, const struct type *t)
+{
+	struct btf_array array;
+	int type_id, index_id;
+
+	if (!btf_is_array(our))
+		return -EOPNOTSUPP;
+	if (!section_read(&r->types, t->data_off, &array, sizeof(array)))
+		return -EBADMSG;
+	type_id = copy_type(r, btf_array(our)->type, array.type);
+	index_id = type_id < 0 ? type_id : btf__add_int(r->part, "int", 4, BTF_INT_SIGNED);
+	return index_id < 0 ? index_id : btf__add_array(r->part, index_id, type_id, array.nelems);
+}
+
 /* Copies the kernel's type `id` as far as our own type has it. The new type's id or -errno. */
 static int copy_type(struct reader *r, uint32_t our_id, uint32_t id)
 {
@@ -389,6 +405,8 @@ static int copy_type(struct reader *r, uint32_t our_id, uint32_t id)
 		return copy_int(r, &t);
 	case BTF_KIND_PTR:
 		return btf__add_ptr(r->part, 0);
+	case BTF_KIND_ARRAY:
+		return copy_array(r, our_plain_type(r->ours, our_id), &t);
 	case BTF_KIND_STRUCT:
 	case BTF_KIND_UNION:
 		return copy_members(r, our_plain_type(r->ours, our_id), &t);

@@ -17,6 +17,7 @@
 #include "krait.skel.h"
 #include "user/base/log.h"
 #include "user/base/strbuf.h"
+#include "user/discover/pid_ns.h"
 #include "user/drain/records.h"
 #include "user/drain/ring.h"
 #include "user/drain/samples.h"
@@ -84,6 +85,8 @@ static int size_maps(struct krait_bpf *skel, const struct sampler_opts *opts, in
 	skel->data->max_depth = opts->max_depth;
 	skel->rodata->ask_unknown = opts->ask_unknown;
 	skel->rodata->follow_children = opts->follow_children;
+	skel->rodata->in_pid_ns = pid_ns_is_own();
+	bpf_program__set_autoload(skel->progs.krait_learn_ns, pid_ns_is_own());
 	skel->rodata->wake_bytes = ring_bytes(cpu_cnt) / 4;
 	err = bpf_map__set_max_entries(skel->maps.samples,
 				       cpu_cnt * samples_slot_cnt(opts->freq_hz, cpu_cnt));
@@ -179,10 +182,20 @@ static int load_skel(struct sampler *s, const struct sampler_opts *opts)
 	return err;
 }
 
+/* Has the programs learn which pid namespace is ours. */
+static int learn_ns(const struct krait_bpf *skel)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, run);
+	int fd = bpf_program__fd(skel->progs.krait_learn_ns);
+
+	return skel->rodata->in_pid_ns ? bpf_prog_test_run_opts(fd, &run) : 0;
+}
+
 static int load(struct sampler *s, const struct sampler_opts *opts)
 {
 	int err = load_skel(s, opts);
 
+	err = err ?: learn_ns(s->skel);
 	err = err ?: map_samples(s);
 	err = err ?: ring_open(&s->ring, sampler_fd(s), bpf_map__max_entries(s->skel->maps.ring));
 	return err ?: krait_bpf__attach(s->skel);
