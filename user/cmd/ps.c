@@ -13,6 +13,7 @@
 #include "user/base/text.h"
 #include "user/cmd/cmds.h"
 #include "user/discover/discover.h"
+#include "user/discover/pid_ns.h"
 
 #define CMDLINE_BYTES 4096
 
@@ -186,10 +187,16 @@ static int exit_status(const struct listing *l)
 static int ps(void *o, struct cli_args *args)
 {
 	const struct ps_opts *opts = o;
-	struct listing l = {.opts = opts, .discover = discover_new()};
+	struct listing l = {.opts = opts};
+	const char *trouble = pid_ns_trouble();
 	int err = -ENOMEM;
 
 	(void)args;
+	if (trouble) {
+		log_error("ps: pid namespace: %s", trouble);
+		return KRAIT_EXIT_DENIED;
+	}
+	l.discover = discover_new();
 	if (opts->json)
 		l.processes = json_array();
 	else
@@ -217,7 +224,7 @@ static const struct cli_opt options[] = {
 	 .long_name = "all",
 	 .type = CLI_FLAG,
 	 .offset = FIELD(all),
-	 .help = "every Python process on this host (the default)"},
+	 .help = "every Python process that krait sees (the default)"},
 	{.short_name = 'p',
 	 .long_name = "pid",
 	 .type = CLI_PIDS,

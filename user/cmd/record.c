@@ -19,6 +19,7 @@
 #include "user/cmd/cmds.h"
 #include "user/cmd/footer.h"
 #include "user/cmd/outputs.h"
+#include "user/discover/pid_ns.h"
 #include "user/session/governor.h"
 #include "user/session/session.h"
 
@@ -143,6 +144,17 @@ static int check_target(const struct record_opts *opts, const struct cli_args *a
 	return KRAIT_EXIT_OK;
 }
 
+/* Nothing that follows is true of another namespace's processes. */
+static int check_pid_ns(void)
+{
+	const char *trouble = pid_ns_trouble();
+
+	if (!trouble)
+		return KRAIT_EXIT_OK;
+	log_error("record: pid namespace: %s", trouble);
+	return KRAIT_EXIT_DENIED;
+}
+
 static struct session_opts session_opts_of(const struct record_opts *opts,
 					   const struct cli_args *args)
 {
@@ -218,8 +230,8 @@ static int no_python_status(const struct run *run)
 		log_error("record: no Python process named %s was busy (krait ps lists what runs)",
 			  run->session.comm);
 	else
-		log_error("record: no Python process runs on this host (krait ps lists what krait "
-			  "sees)");
+		log_error("record: no Python process runs %s (krait ps lists what krait sees)",
+			  pid_ns_where());
 	return KRAIT_EXIT_NO_PYTHON;
 }
 
@@ -279,7 +291,7 @@ static int record(void *o, struct cli_args *args)
 	struct record_opts *opts = o;
 	struct run run = {.export_opts = output_export_opts(&opts->out)};
 	char stem[96];
-	int status = check_target(opts, args), err;
+	int status = check_target(opts, args) ?: check_pid_ns(), err;
 
 	if (status != KRAIT_EXIT_OK)
 		return status;
@@ -313,7 +325,7 @@ static const struct cli_opt options[] = {
 	 .long_name = "all",
 	 .type = CLI_FLAG,
 	 .offset = FIELD(all),
-	 .help = "every Python process on this host (the default)",
+	 .help = "every Python process that krait sees (the default)",
 	 .group = "Target"},
 	{.short_name = 'p',
 	 .long_name = "pid",

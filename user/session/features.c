@@ -23,13 +23,12 @@
 
 #include "user/base/log.h"
 #include "user/base/strbuf.h"
+#include "user/discover/pid_ns.h"
 #include "user/discover/procfs.h"
 #include "user/session/kernel_btf.h"
 #include "user/session/privilege.h"
 
-/* The inodes of the initial namespaces: include/linux/proc_ns.h, PROC_PID_INIT_INO and
- * PROC_USER_INIT_INO. */
-#define INITIAL_PID_NS_INODE 0xeffffffcU
+/* The inode of the initial user namespace: include/linux/proc_ns.h, PROC_USER_INIT_INO. */
 #define INITIAL_USER_NS_INODE 0xeffffffdU
 
 struct finding {
@@ -234,12 +233,14 @@ static void check_jit(struct finding *f)
 
 static void check_pid_ns(struct finding *f)
 {
-	struct stat st;
+	const char *trouble = pid_ns_trouble();
 
-	if (stat("/proc/self/ns/pid", &st) == 0 && st.st_ino != INITIAL_PID_NS_INODE)
-		found(f, FEATURE_MISSING,
-		      "krait runs in a pid namespace of its own: run it on the host (docker: "
-		      "--pid=host)");
+	if (trouble)
+		found(f, FEATURE_MISSING, trouble);
+	else if (pid_ns_is_own())
+		found(f, FEATURE_NOTE,
+		      "krait sees the processes of its own pid namespace only; --pid=host "
+		      "(docker, podman) shows the host's");
 	else
 		found(f, FEATURE_OK, "initial pid namespace");
 }
