@@ -45,6 +45,17 @@ def leaf(n):
 while time.process_time() < 1:
     leaf(3000)
 """
+# CLONE_NEWPID and CLONE_NEWNS of linux/sched.h; then krait, as the namespace's first process.
+CONTAINER = """
+import ctypes, os, subprocess, sys
+libc = ctypes.CDLL(None)
+assert libc.unshare(0x20000000 | 0x00020000) == 0
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+assert libc.mount(b"proc", b"/proc", b"proc", 0, None) == 0
+print(subprocess.Popen([sys.executable, "/tmp/spin.py"]).pid, flush=True)
+os.execv("/krait", ["/krait", "record", "-F", "99", "-d", "4", "-o", sys.argv[1]])
+"""
 
 
 def mount_all():
@@ -110,6 +121,13 @@ def record_hotplug(pinned):
     return take_profile({"exit": process.returncode, "err": said, "worker": worker.pid})
 
 
+def record_in_container(starter):
+    """A run in a pid namespace of its own, beside the busy processes of the other one."""
+    command = [sys.executable, starter, OUTPUT]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=RUN_S, check=False)
+    return take_profile({"exit": run.returncode, "out": run.stdout, "err": run.stderr})
+
+
 def try_krait():
     spin, children = script("spin.py", SPIN), script("children.py", CHILDREN)
     result = {"doctor": krait("doctor")}
@@ -117,6 +135,7 @@ def try_krait():
     result["all"] = record("-a", "-F", "99", "-d", "4", "--verbose")
     result["ps"] = krait("ps", "--json")
     result["busy"] = [process.pid for process in busy]
+    result["container"] = record_in_container(script("container.py", CONTAINER))
     for process in busy:
         process.kill()
         process.wait()

@@ -197,6 +197,8 @@ def assert_profiled(result):
         assert whole in mine and all(stack == whole[: len(stack)] for stack in mine), mine
     ready = {entry["pid"] for entry in json.loads(result["ps"]["out"])["processes"] if entry["ready"]}
     assert ready >= set(result["busy"]), result["ps"]
+    stacks = assert_balanced(result["container"])
+    assert {stack.pid for stack in stacks} == {int(result["container"]["out"])}, result["container"]
     stacks = assert_balanced(result["command"])
     children = {stack.pid for stack in stacks if names(stack) == ("<module>", "parent", "child")}
     assert len(children) == 3, result["command"]
