@@ -6,16 +6,20 @@
  */
 #include "user/discover/prove.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 #include <time.h>
 
 #define ATTEMPTS 20
-#define QUICK_ATTEMPTS 5	/* at once; after them a pause before each */
-#define PAUSE_NS 200000		/* a frame is pushed in well under a microsecond */
-#define INTERPS_MAX 64		/* looked at: one that is proven is enough */
-#define THREADS_MAX 512		/* of an interpreter: as above */
-#define FRAMES_MAX 128		/* of a thread, innermost first */
+#define QUICK_ATTEMPTS 5 /* at once; after them a pause before each */
+#define PAUSE_NS 200000	 /* a frame is pushed in well under a microsecond */
+#define INTERPS_MAX 64	 /* looked at: one that is proven is enough */
+#define THREADS_MAX 512	 /* of an interpreter: as above */
+#define FRAMES_MAX 128	 /* of a thread, innermost first */
+/* Each list ends somewhere; a hostile process makes the most of all of them at once. An interpreter
+ * of 512 idle threads takes 2,000. Some 50 ms. */
+#define READS_MAX 65536
 #define READ_MAX_BYTES 4096	/* of a thread state or frame: what layouts may ask for */
 #define TAG_MASK (~(uint64_t)7) /* f_executable is a tagged _PyStackRef from 3.14 */
 #define ADDR_MIN 4096		/* below lies no mapping (vm.mmap_min_addr) */
@@ -23,6 +27,7 @@
 struct attempt {
 	const struct prove_args *args;
 	const struct krait_layout *walk;
+	uint32_t *reads_left;	 /* of all attempts together */
 	uint64_t code_type_addr; /* proven, or 0 */
 	bool has_thread;	 /* a thread state names a thread that exists */
 	bool has_frame;		 /* some thread runs a Python frame */
@@ -45,18 +50,31 @@ static uint64_t u64_at(const void *buf, size_t off)
 	return v;
 }
 
+static int read_memory(const struct attempt *a, uint64_t addr, void *buf, size_t len)
+{
+	if (!*a->reads_left)
+		return -E2BIG;
+	--*a->reads_left;
+	return memory_read(a->args->mem, addr, buf, len);
+}
+
+static int read_u64(const struct attempt *a, uint64_t addr, uint64_t *out)
+{
+	return read_memory(a, addr, out, sizeof(*out));
+}
+
 /* ---- Code objects ---- */
 
 /* PyCode_Type.tp_name is "code": Objects/codeobject.c, every version. */
-static bool is_code_type(const struct prove_args *args, uint64_t type_addr)
+static bool is_code_type(const struct attempt *a, uint64_t type_addr)
 {
 	uint64_t name_addr;
 	char name[5];
 
 	if (!is_pointer(type_addr) ||
-	    memory_read_u64(args->mem, type_addr + args->layout->tp_name_off, &name_addr))
+	    read_u64(a, type_addr + a->args->layout->tp_name_off, &name_addr))
 		return false;
-	return !memory_read(args->mem, name_addr, name, sizeof(name)) && !memcmp(name, "code", 5);
+	return !read_memory(a, name_addr, name, sizeof(name)) && !memcmp(name, "code", 5);
 }
 
 static bool is_code(struct attempt *a, uint64_t addr)
@@ -64,12 +82,11 @@ static bool is_code(struct attempt *a, uint64_t addr)
 	uint64_t type_addr;
 
 	addr &= TAG_MASK;
-	if (!is_pointer(addr) ||
-	    memory_read_u64(a->args->mem, addr + a->walk->ob_type_off, &type_addr))
+	if (!is_pointer(addr) || read_u64(a, addr + a->walk->ob_type_off, &type_addr))
 		return false;
 	if (a->code_type_addr)
 		return type_addr == a->code_type_addr;
-	if (!is_code_type(a->args, type_addr))
+	if (!is_code_type(a, type_addr))
 		return false;
 	a->code_type_addr = type_addr;
 	return true;
@@ -81,8 +98,7 @@ static int read_frame(const struct attempt *a, uint64_t addr, char *buf)
 {
 	const struct krait_layout *w = a->walk;
 
-	return memory_read(a->args->mem, addr + w->fr_first_off, buf + w->fr_first_off,
-			   w->fr_read_bytes);
+	return read_memory(a, addr + w->fr_first_off, buf + w->fr_first_off, w->fr_read_bytes);
 }
 
 static bool is_shim(const struct krait_layout *w, const char *frame)
@@ -114,8 +130,7 @@ static void walk_thread_frames(struct attempt *a, const char *ts)
 	uint64_t addr = u64_at(ts, a->walk->ts_frame_off);
 
 	if (a->walk->ts_cframe_frame_off != KRAIT_NO_OFF) {
-		if (!is_pointer(addr) ||
-		    memory_read_u64(a->args->mem, addr + a->walk->ts_cframe_frame_off, &addr))
+		if (!is_pointer(addr) || read_u64(a, addr + a->walk->ts_cframe_frame_off, &addr))
 			return;
 	}
 	walk_frames(a, addr);
@@ -134,8 +149,7 @@ static bool is_thread(const struct attempt *a, const char *ts)
 #if defined(__x86_64__)
 	uint64_t thread_id = u64_at(ts, a->walk->ts_thread_id_off), self;
 
-	return is_pointer(thread_id) && !memory_read_u64(a->args->mem, thread_id, &self) &&
-	       self == thread_id;
+	return is_pointer(thread_id) && !read_u64(a, thread_id, &self) && self == thread_id;
 #else
 	if (a->walk->ts_native_id_off == KRAIT_NO_OFF)
 		return is_pointer(u64_at(ts, a->walk->ts_thread_id_off));
@@ -149,10 +163,10 @@ static enum verdict walk_threads(struct attempt *a, uint64_t interp)
 	uint64_t addr, prev = 0;
 	char ts[READ_MAX_BYTES];
 
-	if (memory_read_u64(a->args->mem, interp + w->interp_threads_off, &addr))
+	if (read_u64(a, interp + w->interp_threads_off, &addr))
 		return BROKEN;
 	for (int i = 0; i < THREADS_MAX && addr; i++) {
-		if (!is_pointer(addr) || memory_read(a->args->mem, addr, ts, w->ts_read_bytes) ||
+		if (!is_pointer(addr) || read_memory(a, addr, ts, w->ts_read_bytes) ||
 		    u64_at(ts, w->ts_interp_off) != interp)
 			return BROKEN;
 		if (w->ts_prev_off != KRAIT_NO_OFF && u64_at(ts, w->ts_prev_off) != prev)
@@ -176,7 +190,7 @@ static enum verdict walk_interps(struct attempt *a)
 	uint64_t interp;
 	bool is_empty = true;
 
-	if (memory_read_u64(args->mem, args->interp_head_addr, &interp))
+	if (read_u64(a, args->interp_head_addr, &interp))
 		return RACE; /* the address space is gone */
 	for (int i = 0; i < INTERPS_MAX && interp; i++) {
 		enum verdict v = is_pointer(interp) ? walk_threads(a, interp) : BROKEN;
@@ -186,7 +200,7 @@ static enum verdict walk_interps(struct attempt *a)
 		is_empty &= v == EMPTY;
 		if (a->has_code)
 			return GOOD;
-		if (memory_read_u64(args->mem, interp + a->walk->interp_next_off, &interp))
+		if (read_u64(a, interp + a->walk->interp_next_off, &interp))
 			return BROKEN;
 	}
 	return is_empty ? EMPTY : GOOD;
@@ -194,10 +208,10 @@ static enum verdict walk_interps(struct attempt *a)
 
 /* ---- The verdict ---- */
 
-static enum verdict attempt_once(const struct prove_args *args, uint64_t *code_type_addr,
-				 const char **why)
+static enum verdict attempt_once(const struct prove_args *args, uint32_t *reads_left,
+				 uint64_t *code_type_addr, const char **why)
 {
-	struct attempt a = {.args = args, .walk = &args->layout->walk};
+	struct attempt a = {.args = args, .walk = &args->layout->walk, .reads_left = reads_left};
 	enum verdict v;
 
 	a.code_type_addr = args->code_type_addr;
@@ -214,7 +228,7 @@ static enum verdict attempt_once(const struct prove_args *args, uint64_t *code_t
 		*why = "its thread states name no thread of the process";
 		return BROKEN;
 	}
-	if (a.code_type_addr && !is_code_type(args, a.code_type_addr)) {
+	if (a.code_type_addr && !is_code_type(&a, a.code_type_addr)) {
 		*why = "its code type does not have the structure of this version";
 		return BROKEN;
 	}
@@ -242,10 +256,11 @@ static bool is_initialised(const struct prove_args *args)
 enum proof prove(const struct prove_args *args, uint64_t *code_type_addr, const char **why)
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+	uint32_t reads_left = READS_MAX;
 	bool is_always_broken = true;
 
-	for (int i = 0; i < ATTEMPTS; i++) {
-		switch (attempt_once(args, code_type_addr, why)) {
+	for (int i = 0; i < ATTEMPTS && reads_left; i++) {
+		switch (attempt_once(args, &reads_left, code_type_addr, why)) {
 		case GOOD:
 			return PROOF_GOOD;
 		case EMPTY:
@@ -258,5 +273,7 @@ enum proof prove(const struct prove_args *args, uint64_t *code_type_addr, const 
 		if (i >= QUICK_ATTEMPTS)
 			nanosleep(&pause, NULL);
 	}
+	if (!reads_left)
+		*why = "its lists of threads and frames have no end";
 	return is_always_broken ? PROOF_WRONG : PROOF_NOT_YET;
 }
