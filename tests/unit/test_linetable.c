@@ -278,12 +278,43 @@ static void test_random_tables(void **state)
 	}
 }
 
+/* Long tables, with marks to begin at: for each instruction the same answer as without. */
+static void test_marks_change_nothing(void **state)
+{
+	uint32_t seed = 657;
+	uint8_t table[5000];
+
+	(void)state;
+	for (int i = 0; i < 60; i++) {
+		size_t len = next_random(&seed) % sizeof(table);
+		enum krait_lines_kind kind = i % 5;
+		struct linetable *lt;
+
+		/* Of the last generation mostly true entries, or most tables end at the start. */
+		for (size_t at = 0; at < len; at++)
+			table[at] = kind != KRAIT_LINES_PEP657 ? next_random(&seed)
+				    : at % 2		       ? next_random(&seed) & 0x3f
+				    : i % 3		       ? 0x80 | next_random(&seed)
+							       : next_random(&seed);
+		lt = linetable_new(kind, table, len, 1000000);
+		assert_non_null(lt);
+		for (int32_t unit = -2; unit < 40000; unit++)
+			assert_int_equal(linetable_find(lt, unit),
+					 linetable_line(kind, table, len, 1000000, unit));
+		linetable_free(lt);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cases),		cmocka_unit_test(test_real_functions),
-		cmocka_unit_test(test_cut_tables),	cmocka_unit_test(test_big_tables),
-		cmocka_unit_test(test_monotone_tables), cmocka_unit_test(test_random_tables),
+		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_real_functions),
+		cmocka_unit_test(test_cut_tables),
+		cmocka_unit_test(test_big_tables),
+		cmocka_unit_test(test_monotone_tables),
+		cmocka_unit_test(test_random_tables),
+		cmocka_unit_test(test_marks_change_nothing),
 	};
 
 	return cmocka_run_group_tests_name("linetable", tests, NULL, NULL);

@@ -5,11 +5,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "user/base/index.h"
 #include "user/drain/records.h"
+#include "user/symbolize/linetable.h"
 #include "user/symbolize/symbolizer.h"
 
 struct like {
@@ -27,7 +30,7 @@ static void add_part(struct symbolizer *sym, uint64_t id, const struct like *lik
 {
 	struct {
 		struct krait_code_rec rec;
-		char text[64];
+		char text[64 + KRAIT_LINES_CHUNK_BYTES];
 	} r = {.rec = {.h = {.kind = KRAIT_CODE}, .code_id = id}};
 	size_t name_len = strlen(like->name), file_len = strlen(like->file);
 
@@ -160,6 +163,50 @@ static void test_body_in_pieces(void **state)
 	intern_free(in);
 }
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+/* The longest table there is, asked for a thousand lines near its end: not a thousand times what it
+ * takes to read it through once. */
+static void test_long_table_is_read_once(void **state)
+{
+	const uint32_t len = 512 << 10;
+	struct intern *in = intern_new();
+	struct symbolizer *sym = symbolizer_new(in);
+	uint8_t *table = malloc(len);
+	uint64_t once_ns, all_ns;
+	/* Entries of one byte: so many units of no line, and no more. */
+	struct like like = {"f", "a.py", 7, KRAIT_LINES_PEP657, 0, 0xf8};
+
+	(void)state;
+	assert_non_null(table);
+	memset(table, 0xf8, len);
+	for (uint32_t from = 0; from < len; from += KRAIT_LINES_CHUNK_BYTES) {
+		like.lines_bytes = len;
+		add_part(sym, 1, &like, len - from - KRAIT_LINES_CHUNK_BYTES, len - from);
+	}
+	once_ns = cpu_ns();
+	assert_int_equal(linetable_line(KRAIT_LINES_PEP657, table, len, 7, len), LINE_UNKNOWN);
+	once_ns = cpu_ns() - once_ns;
+	all_ns = cpu_ns();
+	for (int i = 0; i < 1000; i++) {
+		struct krait_frame frame = {.code_id = 1, .unit = len - 1 - i};
+
+		assert_int_equal(symbolizer_frame(sym, &frame).line, LINE_UNKNOWN);
+	}
+	all_ns = cpu_ns() - all_ns;
+	/* Some 5 times; without marks 1000. */
+	assert_in_range(all_ns, 1, 100 * once_ns);
+	free(table);
+	symbolizer_free(sym);
+	intern_free(in);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +214,7 @@ int main(void)
 		cmocka_unit_test(test_what_looks_like_it_is_none),
 		cmocka_unit_test(test_equal_code_has_one_body),
 		cmocka_unit_test(test_body_in_pieces),
+		cmocka_unit_test(test_long_table_is_read_once),
 	};
 
 	return cmocka_run_group_tests_name("symbolizer", tests, NULL, NULL);

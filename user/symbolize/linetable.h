@@ -28,4 +28,13 @@
 int32_t linetable_line(enum krait_lines_kind kind, const uint8_t *table, size_t table_bytes,
 		       int32_t first_line, int32_t unit);
 
+/*
+ * The same for a long table that is asked often: O(log table_bytes) each, once it has been read
+ * through. Borrows the table, which must neither move nor change. NULL without memory.
+ */
+struct linetable *linetable_new(enum krait_lines_kind kind, const uint8_t *table,
+				size_t table_bytes, int32_t first_line);
+void linetable_free(struct linetable *lt);
+int32_t linetable_find(const struct linetable *lt, int32_t unit);
+
 #endif

@@ -24,7 +24,11 @@ struct body {
 	enum krait_lines_kind lines_kind;
 	uint32_t lines_total;
 	uint32_t lines_from, lines_to; /* what of it has come: [from, to) */
+	struct linetable *marks;       /* of a long table that has been asked; or NULL */
 };
+
+/* A shorter line table is read through for each line that is asked: bytes. */
+#define LONG_TABLE_BYTES 4096
 
 struct code {
 	uint64_t id;
@@ -59,8 +63,10 @@ void symbolizer_free(struct symbolizer *sym)
 {
 	if (!sym)
 		return;
-	for (uint32_t i = 0; i < sym->body_cnt; i++)
+	for (uint32_t i = 0; i < sym->body_cnt; i++) {
+		linetable_free(sym->bodies[i].marks);
 		free(sym->bodies[i].lines);
+	}
 	free(sym->bodies);
 	free(sym->codes);
 	index_release(&sym->by_id);
@@ -262,10 +268,23 @@ uint32_t symbolizer_body(const struct symbolizer *sym, uint64_t code_id)
 	return code && sym->bodies[code->body_idx].name ? code->body_idx : INDEX_NONE;
 }
 
+static int32_t body_line(struct body *body, int32_t unit)
+{
+	if (!has_all_lines(body))
+		return LINE_UNKNOWN;
+	if (!body->marks && body->lines_total > LONG_TABLE_BYTES)
+		body->marks = linetable_new(body->lines_kind, body->lines, body->lines_total,
+					    body->first_line);
+	if (body->marks)
+		return linetable_find(body->marks, unit);
+	return linetable_line(body->lines_kind, body->lines, body->lines_total, body->first_line,
+			      unit);
+}
+
 struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame *frame)
 {
 	const struct code *code = frame->mark ? NULL : code_find(sym, frame->code_id);
-	const struct body *body = code ? &sym->bodies[code->body_idx] : NULL;
+	struct body *body = code ? &sym->bodies[code->body_idx] : NULL;
 	struct symbol symbol;
 
 	if (!body || !body->name)
@@ -276,9 +295,6 @@ struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame 
 	symbol.is_shim = is_init_cleanup(body);
 	symbol.is_final = true;
 	symbol.body = code->body_idx;
-	symbol.line = LINE_UNKNOWN;
-	if (has_all_lines(body))
-		symbol.line = linetable_line(body->lines_kind, body->lines, body->lines_total,
-					     body->first_line, frame->unit);
+	symbol.line = body_line(body, frame->unit);
 	return symbol;
 }
