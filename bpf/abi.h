@@ -34,10 +34,14 @@
 #define KRAIT_LINES_CHUNK_BYTES                                                                    \
 	16384		      /* of a line table per CODE record; longer tables take several */
 #define KRAIT_LINES_CHUNKS 32 /* 512 KB; the standard library's largest table is 37 KB */
-#define KRAIT_COMM_BYTES 16   /* TASK_COMM_LEN, include/linux/sched.h */
-#define KRAIT_LAYOUTS 64      /* distinct interpreter layouts alive at once */
-#define KRAIT_TIMED_EVERY 16  /* ticks on targets, of which one is timed */
-#define KRAIT_NO_OFF 0xffff   /* an offset that this version does not have */
+/* Of CODE records a process may send so many bytes at once, and from then on so many for each stack
+ * that is new: what changes all of its code objects all the time would fill the ring. */
+#define KRAIT_CODE_BURST_BYTES (512 << 10)
+#define KRAIT_CODE_STACK_BYTES 1024
+#define KRAIT_COMM_BYTES 16  /* TASK_COMM_LEN, include/linux/sched.h */
+#define KRAIT_LAYOUTS 64     /* distinct interpreter layouts alive at once */
+#define KRAIT_TIMED_EVERY 16 /* ticks on targets, of which one is timed */
+#define KRAIT_NO_OFF 0xffff  /* an offset that this version does not have */
 #define KRAIT_STR_BYTES                                                                            \
 	0xff /* names are byte strings (2.7), whose text starts at str_ascii_bytes */
 
@@ -190,7 +194,8 @@ struct krait_sample_rec {
 	X(FRAME_CYCLE, "frame list goes in a circle")                                              \
 	X(CODE_UNREADABLE, "code object not readable")                                             \
 	X(CODE_NOT_CODE, "not a code object")                                                      \
-	X(CODE_NOT_SENT, "code object lost")
+	X(CODE_NOT_SENT, "code object lost")                                                       \
+	X(CODE_TOO_MUCH, "too much new code at once")
 
 enum krait_loss {
 	KRAIT_LOSS_NONE = 0,
@@ -354,9 +359,14 @@ struct krait_proc {
 	__u64 eval_addr;       /* _PyEval_EvalFrameDefault, the evaluation loop; */
 	__u32 runtime_bytes;   /* their sizes, 0 where that is */
 	__u32 eval_bytes;      /* not to be had */
-	__u32 look_again_ms;   /* how long to wait after the next question; doubles */
-	__u16 state;	       /* enum krait_proc_state */
-	__u16 layout_idx;      /* READY: into the layout map */
+	union {
+		__u32 look_again_ms; /* UNKNOWN, IGNORED: how long to wait after the next question;
+					doubles */
+		__u32 code_bytes;    /* READY: sent of code, less what the stacks since allow. It
+					starts with what look_again_ms was, which is nothing */
+	};
+	__u16 state;	  /* enum krait_proc_state */
+	__u16 layout_idx; /* READY: into the layout map */
 };
 
 _Static_assert(sizeof(struct krait_hdr) == 8, "abi: hdr");

@@ -35,6 +35,7 @@
 #ifndef KRAIT_HOST
 static __always_inline struct sent_pair *sent_code_get(__u64 id);
 static __always_inline struct known_set *known_code_get(__u64 key);
+static __always_inline struct krait_proc *proc_entry_get(__u32 pid);
 static __always_inline long platform_send(void *record, __u32 n, bool wake);
 static __always_inline void platform_count(__u32 counter, __u64 n);
 #endif
@@ -226,6 +227,7 @@ static __always_inline bool code_send(struct scratch *s, __u32 text_bytes)
 	s->build.rec.h.bytes = n;
 	if (platform_send(&s->build, n, false) != 0)
 		return false;
+	s->code_bytes += n;
 	platform_count(KRAIT_CNT_CODES, 1);
 	return true;
 }
@@ -307,6 +309,8 @@ static __always_inline __u32 code_send_once(struct scratch *s, __u64 id, __u64 a
 		return KRAIT_FAULT_CODE_NOT_SENT;
 	if (sent_has(pair, id))
 		return 0;
+	if (s->code_bytes > KRAIT_CODE_BURST_BYTES)
+		return KRAIT_FAULT_CODE_TOO_MUCH;
 	fault = code_send_all(s, id, addr, lines_bytes);
 	if (!fault)
 		sent_add(pair, id);
@@ -338,6 +342,9 @@ static __always_inline __u32 code_know(struct scratch *s, __u32 i, __u64 addr, _
 		*id = k->id;
 		goto out;
 	}
+	/* Nothing that is new will be taken, so it need not be looked at. */
+	if (s->code_bytes > KRAIT_CODE_BURST_BYTES && !known_is(k, key))
+		return KRAIT_FAULT_CODE_TOO_MUCH;
 	if (!code_read(s, addr))
 		return KRAIT_FAULT_CODE_UNREADABLE;
 	if (code_word(s, s->layout.ob_type_off) != proc_of(s)->code_type_addr)
@@ -397,17 +404,32 @@ KRAIT_GLOBAL int code_steps(struct scratch *s, __u32 first)
 	return 0;
 }
 
+/* The process's entry, if it is still about the life that the tick is of. */
+static __always_inline struct krait_proc *code_account(const struct scratch *s)
+{
+	struct krait_proc *p = proc_entry_get(recent_of(s)->pid);
+
+	return p && p->state == KRAIT_PROC_READY && p->seed == proc_of(s)->seed ? p : NULL;
+}
+
 /*
  * Makes every code object of the walked stack known to user space, and the stack's id of theirs.
  * s->is_unsettled tells whether the next tick on this stack has to do it again.
  */
 static __always_inline void code_resolve_all(struct scratch *s)
 {
+	struct krait_proc *account = code_account(s);
+
+	s->code_bytes = account ? account->code_bytes : 0;
+	s->code_bytes -=
+		s->code_bytes < KRAIT_CODE_STACK_BYTES ? s->code_bytes : KRAIT_CODE_STACK_BYTES;
 	s->is_unsettled = 0;
 	s->stack_id = proc_of(s)->seed ^ s->walk.flags ^ mix64(s->interp_id);
 	for (__u32 i = 0; i < KRAIT_MAX_DEPTH_LIMIT / CODE_STEPS_FRAMES; i++)
 		if (code_steps(s, i * CODE_STEPS_FRAMES))
 			break;
+	if (account)
+		account->code_bytes = s->code_bytes;
 }
 
 #endif

@@ -175,6 +175,11 @@ static __always_inline struct known_set *known_code_get(__u64 key)
 	return bpf_map_lookup_elem(&known_codes, &slot);
 }
 
+static __always_inline struct krait_proc *proc_entry_get(__u32 pid)
+{
+	return bpf_map_lookup_elem(&procs, &pid);
+}
+
 static __always_inline struct stack_set *known_stack_get(__u64 key)
 {
 	__u32 slot = (key >> 8) & (STACK_SETS - 1);

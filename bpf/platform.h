@@ -31,6 +31,7 @@ struct thread_memo *memo_get(struct scratch *s);
 struct krait_stack_rec *stack_get(void);
 struct sent_pair *sent_code_get(__u64 id);
 struct known_set *known_code_get(__u64 key);
+struct krait_proc *proc_entry_get(__u32 pid);
 
 #else
 #include "vmlinux/vmlinux.h"

@@ -170,6 +170,9 @@ static __always_inline void proc_ask(struct krait_proc *p, __u32 pid, __u64 now_
 		return;
 	if (p->look_again_ms < LOOK_AGAIN_MIN_MS)
 		p->look_again_ms = LOOK_AGAIN_MIN_MS;
+	/* A process that has just called exec may have counted its code there. */
+	if (p->look_again_ms > LOOK_AGAIN_MAX_MS)
+		p->look_again_ms = LOOK_AGAIN_MAX_MS;
 	p->look_at_ns = now_ns + (__u64)p->look_again_ms * 1000000;
 	p->look_again_ms *= 2;
 	if (p->look_again_ms > LOOK_AGAIN_MAX_MS)

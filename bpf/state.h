@@ -142,6 +142,7 @@ struct scratch {
 			/* The thread itself executes Python's bytecode, no C function that it
 			 * called. */
 			bool is_in_eval;
+			__u32 code_bytes; /* of the process, as in struct krait_proc */
 			__u64 stack_key;
 			__u64 stack_id;
 			__u64 interp_id;  /* of the stack being learnt */

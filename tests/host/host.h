@@ -272,6 +272,13 @@ struct known_set *known_code_get(__u64 key)
 	return &host.known_codes[(key >> 8) % SENT_CODES];
 }
 
+/* What the scratch knows of the process serves as its entry too. */
+struct krait_proc *proc_entry_get(__u32 pid)
+{
+	(void)pid;
+	return &recent_of(host.scratch)->proc;
+}
+
 /* How many frames of the walked stack have a marker. */
 static inline uint32_t host_mark_cnt(void)
 {
@@ -287,6 +294,7 @@ static inline uint32_t host_mark_cnt(void)
 /* Forgets every code object that was sent, and every symbol. */
 static inline void host_forget(void)
 {
+	recent_of(host.scratch)->proc.code_bytes = 0;
 	symbolizer_free(host.sym);
 	intern_free(host.in);
 	memset(host.sent_codes, 0, sizeof(host.sent_codes));

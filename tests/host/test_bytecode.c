@@ -241,13 +241,33 @@ static void test_hash(void **state)
 	assert_true(host.scratch->walk.hash != kept);
 }
 
+/* A frame, and then shims that have no end: what a tick reads follows from --max-depth, not from
+ * what the bound of that is. */
+static void test_shims_without_an_end(void **state)
+{
+	const uint64_t shims = 0xa00000, cnt = 20000;
+
+	(void)state;
+	put_frame(FRAMES, shims, BYTECODE, 0, 0);
+	for (uint64_t i = 0; i < cnt; i++)
+		put_frame(shims + 128 * i, shims + 128 * (i + 1), BYTECODE, 0, 3);
+	for (int is_kept = 0; is_kept < 2; is_kept++) {
+		walk(is_kept);
+		assert_int_equal(host.scratch->walk.cnt, 1);
+		assert_true(host.scratch->walk.flags & KRAIT_STACK_TRUNCATED);
+		assert_in_range(host.read_cnt, STEPS_PER_FRAME * max_depth,
+				STEPS_PER_FRAME * max_depth + 2 * STEPS_CALLS);
+	}
+}
+
 int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_each_copy), TEST(test_without_copies), TEST(test_another_copy),
-		TEST(test_no_copy),   TEST(test_stack),		 TEST(test_reads_fail),
-		TEST(test_hash),
+		TEST(test_each_copy),	 TEST(test_without_copies),
+		TEST(test_another_copy), TEST(test_no_copy),
+		TEST(test_stack),	 TEST(test_reads_fail),
+		TEST(test_hash),	 TEST(test_shims_without_an_end),
 	};
 
 	return cmocka_run_group_tests_name("host bytecode", tests, NULL, NULL);

@@ -63,6 +63,27 @@ static void test_other_code_at_the_address(const struct python *py)
 	parked_release(&p);
 }
 
+/* What a process has sent of code is more than it may: what is new is not sent, and says so; what
+ * is known keeps its name. A stack later it may again. */
+static void test_new_code_has_a_budget(const struct python *py)
+{
+	struct parked p;
+	uint64_t sent;
+
+	parked_init(&p, py, script, "1");
+	assert_string_equal(leaf_name(&p, 1), "park");
+	assert_in_range(host_proc()->code_bytes, 1, KRAIT_CODE_BURST_BYTES);
+	replace_leaf(&p, 2);
+	host_proc()->code_bytes = KRAIT_CODE_BURST_BYTES + KRAIT_CODE_STACK_BYTES + 1;
+	sent = host.sent_cnt;
+	assert_string_equal(leaf_name(&p, 3), "[unreadable: too much new code at once]");
+	assert_int_equal(host_mark_cnt(), 1);
+	assert_int_equal(host.sent_cnt, sent + 1); /* the stack */
+	assert_string_equal(leaf_name(&p, 4), "nest");
+	assert_int_equal(host_mark_cnt(), 0);
+	parked_release(&p);
+}
+
 /* The name was freed, and another of the same length came to its address. */
 static void test_other_name_at_the_address(const struct python *py)
 {
@@ -159,6 +180,7 @@ int main(void)
 		{"other_code_at_the_address", test_other_code_at_the_address},
 		{"other_name_at_the_address", test_other_name_at_the_address},
 		{"other_first_line", test_other_first_line},
+		{"new_code_has_a_budget", test_new_code_has_a_budget},
 		{"trust_takes_two_epochs", test_trust_takes_two_epochs},
 		{"trusted_code_is_verified_each_epoch", test_trusted_code_is_verified_each_epoch},
 	};
