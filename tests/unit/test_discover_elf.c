@@ -413,6 +413,86 @@ static void test_every_byte_wrong(void **state)
 	}
 }
 
+/* KB of memory that the process has had at most, since that was last reset; and now resets it. */
+static long take_peak_kb(void)
+{
+	FILE *status = fopen("/proc/self/status", "r"), *reset;
+	char line[128];
+	long kb = -1;
+
+	assert_non_null(status);
+	while (fgets(line, sizeof(line), status))
+		sscanf(line, "VmHWM: %ld", &kb);
+	fclose(status);
+	reset = fopen("/proc/self/clear_refs", "w");
+	assert_non_null(reset);
+	fputs("5", reset); /* proc(5): the peak of the resident set */
+	fclose(reset);
+	return kb;
+}
+
+/* Tables as long as they are read at most, with the names in the last bytes of theirs: found, and
+ * not held in memory. */
+static void test_long_tables_take_no_memory(void **state)
+{
+	const uint64_t table = 32 << 20, from = 1 << 20;
+	struct elf_info info;
+	struct image im;
+	long before_kb;
+	Elf64_Sym sym;
+	int fd;
+
+	(void)state;
+	make_image(&im, true, SYMBOLS("_PyRuntime"));
+	im.sh[S_SYM].sh_offset = from;
+	im.sh[S_STR].sh_offset = from + table;
+	im.sh[S_RODATA].sh_offset = from + 2 * table;
+	im.sh[S_SYM].sh_size = im.sh[S_STR].sh_size = im.sh[S_RODATA].sh_size = table;
+	fd = file_of(&im, sizeof(im));
+	assert_int_equal(ftruncate(fd, from + 3 * table), 0);
+	/* Across the border of two pieces, whatever size those have, once. */
+	sym = im.sym[1];
+	sym.st_name = table - 11;
+	assert_int_equal(pwrite(fd, &sym, sizeof(sym), from + table / 48 * 24), sizeof(sym));
+	assert_int_equal(pwrite(fd, "_PyRuntime", 11, from + 2 * table - 11), 11);
+	assert_int_equal(pwrite(fd, "3.7.13", 7, from + 3 * table - 7), 7);
+	take_peak_kb();
+	before_kb = take_peak_kb();
+	assert_int_equal(elf_read(fd, true, &info), 0);
+	assert_in_range(take_peak_kb(), before_kb, before_kb + 2048);
+	assert_int_equal(info.kind, ELF_RUNTIME);
+	assert_int_equal(info.found_by, ELF_BY_SYMBOL);
+	assert_int_equal(info.runtime_addr, 0x500100);
+	assert_int_equal(info.micro, 13);
+	close(fd);
+}
+
+/* Names at every place around the border of two pieces; and as the tail of a longer name. */
+static void test_names_across_pieces(void **state)
+{
+	const uint64_t table = 200000, from = 1 << 20;
+
+	(void)state;
+	for (int back = 0; back < 16; back++) {
+		struct elf_info info;
+		struct image im;
+		int fd;
+
+		make_image(&im, false, SYMBOLS("_PyRuntime"));
+		im.sh[S_STR].sh_offset = from;
+		im.sh[S_STR].sh_size = table;
+		im.sym[1].st_name = 48 * 1024 - back;
+		fd = file_of(&im, sizeof(im));
+		assert_int_equal(ftruncate(fd, from + table), 0);
+		assert_int_equal(pwrite(fd, "other_PyRuntime", 16, from + im.sym[1].st_name - 5),
+				 16);
+		assert_int_equal(elf_read(fd, true, &info), 0);
+		assert_int_equal(info.kind, ELF_RUNTIME);
+		assert_int_equal(info.runtime_addr, 0x500100);
+		close(fd);
+	}
+}
+
 /* A sparse file of 8 TB whose sections say that they fill it. */
 static void test_sparse(void **state)
 {
@@ -530,6 +610,8 @@ int main(void)
 		cmocka_unit_test(test_hidden),
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_sparse),
+		cmocka_unit_test(test_long_tables_take_no_memory),
+		cmocka_unit_test(test_names_across_pieces),
 		cmocka_unit_test(test_every_byte_wrong),
 		cmocka_unit_test(test_cache),
 		cmocka_unit_test(test_cache_sees_a_rewrite),

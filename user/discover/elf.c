@@ -4,7 +4,8 @@
  * is a SIGBUS, a short read is an error.
  *
  * libelf checks sizes against the size of the file, but a sparse file is as large as its owner
- * likes; so whatever is going to be held in memory is capped first, here.
+ * likes; so whatever is going to be held in memory is capped first, here, and what may be long is
+ * read in pieces (elf_symbols.h).
  *
  * Which symbols tell what, checked with nm on the releases 2.7.18 to 3.15.2:
  *   _PyRuntime              3.7 and later
@@ -39,9 +40,11 @@
 #include <unistd.h>
 
 #include "user/discover/elf_bare.h"
+#include "user/discover/elf_symbols.h"
 #include "user/discover/static_vars.h"
 #include "user/discover/pyversion.h"
 
+#define SECTIONS_MAX 4096
 #define NAMES_MAX_BYTES (256u << 10) /* of the section names */
 #define STRTAB_MAX_BYTES (32u << 20) /* of symbol names; a large C++ library has 20 MB */
 #define SYMTAB_MAX_BYTES (32u << 20) /* of symbols */
@@ -60,6 +63,8 @@
 #else
 #error "krait knows x86-64 and arm64"
 #endif
+
+#define HOST_DATA (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? ELFDATA2LSB : ELFDATA2MSB)
 
 /* Symbols looked for, and what was found. */
 enum sym {
@@ -81,9 +86,12 @@ enum sym {
 	SYM_TRACE_REFS,
 	SYM_PYPY,
 	SYM_CNT,
+	/* What the core of every CPython takes from libc and libm. */
+	IMPORT_FIRST = SYM_CNT,
+	IMPORT_END = IMPORT_FIRST + 6,
 };
 
-static const char *const sym_names[SYM_CNT] = {
+static const char *const sym_names[IMPORT_END] = {
 	[SYM_RUNTIME] = "_PyRuntime",
 	[SYM_CODE_TYPE] = "PyCode_Type",
 	[SYM_EVAL] = "_PyEval_EvalFrameDefault",
@@ -101,14 +109,21 @@ static const char *const sym_names[SYM_CNT] = {
 	[SYM_INTERP_HEAD] = "interp_head",
 	[SYM_TRACE_REFS] = "_Py_AddToAllObjects",
 	[SYM_PYPY] = "pypy_execute_source",
+	[IMPORT_FIRST] = "localeconv",
+	"frexp",
+	"ldexp",
+	"fmod",
+	"dlsym",
+	"sigaction",
 };
 
 struct file {
 	int fd;
 	Elf *elf;
 	bool is_foreign; /* not this machine's processor or word size */
-	bool is_bare;	 /* no section headers that could be used */
-	bool may_hide;	 /* a CPython that its dynamic symbols don't tell */
+	struct elf_form form;
+	bool is_bare;  /* no section headers that could be used */
+	bool may_hide; /* a CPython that its dynamic symbols don't tell */
 	Elf_Scn *dynsym, *symtab, *rodata;
 	uint64_t pyruntime_addr; /* of the section; 0: there is none */
 	uint64_t pyruntime_bytes;
@@ -118,9 +133,9 @@ struct file {
 };
 
 /*
- * libelf allocates per section before it has seen one, and believes the extended count (section 0's
- * sh_size, gABI "e_shnum") as far as the file is long. No Python has 65,280 sections; none at all
- * is fine.
+ * libelf allocates some 200 bytes per section before it has seen one, and believes the extended
+ * count (section 0's sh_size, gABI "e_shnum") as far as the file is long. A Python has some 30
+ * sections; none at all is fine.
  */
 static bool has_sane_header(int fd)
 {
@@ -139,7 +154,7 @@ static bool has_sane_header(int fd)
 	} else {
 		return false;
 	}
-	return shnum != 0 || shoff == 0;
+	return shnum <= SECTIONS_MAX && (shnum != 0 || shoff == 0);
 }
 
 static Elf_Data *section_data(Elf_Scn *scn, uint64_t max_bytes)
@@ -182,102 +197,77 @@ static bool find_sections(struct file *f)
 	return true;
 }
 
-static int sym_of_name(const char *name)
+/* Most files have none of these, and nothing else in them is of interest then. */
+static bool has_any_name(const struct elf_names *names)
 {
-	/* All start so; most of a library's symbols do not. */
-	if (name[0] != 'P' && name[0] != '_' && name[0] != 'p' && name[0] != 'i')
-		return -1;
-	for (int i = 0; i < SYM_CNT; i++) {
-		if (!strcmp(name, sym_names[i]))
-			return i;
-	}
-	return -1;
-}
-
-/* A look at the names alone, since most files have none of them: much cheaper than each symbol. */
-static bool has_any_name(const Elf_Data *names)
-{
-	static const enum sym telling[] = {SYM_RUNTIME, SYM_OLD_CURRENT, SYM_PYPY};
-
-	for (size_t i = 0; i < sizeof(telling) / sizeof(telling[0]); i++) {
-		const char *name = sym_names[telling[i]];
-
-		if (memmem(names->d_buf, names->d_size, name, strlen(name) + 1))
-			return true;
-	}
-	return false;
+	return names->found & (1ull << SYM_RUNTIME | 1ull << SYM_OLD_CURRENT | 1ull << SYM_PYPY);
 }
 
 /*
- * Whether the names have what the core of every CPython takes from libc and libm. Whoever links it
- * in may export none of its symbols, but imports these; of 2,004 libraries of a Debian host no
- * other than Python's own and musl's libc had them all.
+ * Whoever links CPython in may export none of its symbols, but imports all of these; of 2,004
+ * libraries of a Debian host no other than Python's own and musl's libc had them all.
  */
-static bool has_imports(const Elf_Data *names)
+static bool has_imports(const struct elf_names *names)
 {
-	static const char *const taken[] = {"localeconv", "frexp", "ldexp",
-					    "fmod",	  "dlsym", "sigaction"};
+	uint64_t all = (1ull << IMPORT_END) - (1ull << IMPORT_FIRST);
 
-	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
-		if (!memmem(names->d_buf, names->d_size, taken[i], strlen(taken[i]) + 1))
-			return false;
-	}
+	return (names->found & all) == all;
+}
+
+static void find_names(const struct file *f, struct elf_span span, struct elf_names *out)
+{
+	elf_names_find(f->fd, span, sym_names, IMPORT_END, IMPORT_FIRST, out);
+}
+
+static void take_symbol(void *arg, uint32_t which, uint64_t value, uint64_t size)
+{
+	struct file *f = arg;
+
+	if (f->syms[which])
+		return;
+	f->syms[which] = value;
+	f->sizes[which] = size;
+}
+
+/* Where the section lies, if it has bytes in the file, and not more than that. */
+static bool find_span(Elf_Scn *scn, uint64_t max_bytes, struct elf_span *out)
+{
+	GElf_Shdr sh;
+
+	if (!scn || !gelf_getshdr(scn, &sh) || sh.sh_type == SHT_NOBITS || sh.sh_size > max_bytes)
+		return false;
+	*out = (struct elf_span){sh.sh_offset, sh.sh_size};
 	return true;
-}
-
-/* NULL for a name that does not start, or does not end, within the table. */
-static const char *name_at(const Elf_Data *names, uint64_t at)
-{
-	const char *start = (const char *)names->d_buf + at;
-
-	return at < names->d_size && memchr(start, 0, names->d_size - at) ? start : NULL;
-}
-
-static void take_symbols(struct file *f, Elf_Data *syms, const Elf_Data *names)
-{
-	GElf_Sym sym;
-
-	for (int i = 1; gelf_getsym(syms, i, &sym); i++) {
-		const char *name;
-		int which;
-
-		if (sym.st_shndx == SHN_UNDEF || !sym.st_value)
-			continue;
-		name = name_at(names, sym.st_name);
-		which = name ? sym_of_name(name) : -1;
-		if (which < 0 || f->syms[which])
-			continue;
-		f->syms[which] = sym.st_value;
-		f->sizes[which] = sym.st_size;
-	}
 }
 
 static void read_symbols(struct file *f, Elf_Scn *scn)
 {
-	Elf_Data *syms, *names;
+	struct elf_span syms, texts;
+	struct elf_names names;
 	GElf_Shdr sh;
 
-	if (!scn || !gelf_getshdr(scn, &sh))
+	if (!scn || !gelf_getshdr(scn, &sh) ||
+	    !find_span(elf_getscn(f->elf, sh.sh_link), STRTAB_MAX_BYTES, &texts))
 		return;
-	names = section_data(elf_getscn(f->elf, sh.sh_link), STRTAB_MAX_BYTES);
-	if (!names || !names->d_buf)
-		return;
-	if (!f->pyruntime_addr && !has_any_name(names)) {
-		f->may_hide |= scn == f->dynsym && has_imports(names);
+	find_names(f, texts, &names);
+	if (!f->pyruntime_addr && !has_any_name(&names)) {
+		f->may_hide |= scn == f->dynsym && has_imports(&names);
 		return;
 	}
-	syms = section_data(scn, SYMTAB_MAX_BYTES);
-	if (syms)
-		take_symbols(f, syms, names);
+	if (find_span(scn, SYMTAB_MAX_BYTES, &syms))
+		elf_symbols_each(f->fd, syms, f->form, &names, take_symbol, f);
 }
 
 static void read_bare(struct file *f)
 {
-	Elf_Data *syms, *names;
+	struct elf_span syms, texts;
+	struct elf_names names;
 
-	if (bare_symbols(f->elf, f->fd, SYMTAB_MAX_BYTES, STRTAB_MAX_BYTES, &syms, &names) &&
-	    has_any_name(names))
-		take_symbols(f, syms, names);
+	if (bare_symbols(f->elf, f->fd, SYMTAB_MAX_BYTES, STRTAB_MAX_BYTES, &syms, &texts)) {
+		find_names(f, texts, &names);
+		if (has_any_name(&names))
+			elf_symbols_each(f->fd, syms, f->form, &names, take_symbol, f);
+	}
 	if (!f->syms[SYM_RUNTIME])
 		f->cookie_addr = bare_runtime(f->elf, f->fd);
 }
@@ -359,13 +349,26 @@ static int minor_by_symbols(const struct file *f)
 	return f->syms[SYM_POS_ONLY] ? 8 : 7;
 }
 
+static void search_version(void *arg, const char *piece, size_t len, size_t skip, uint64_t at)
+{
+	(void)at;
+	pyversion_search(arg, piece, len, skip);
+}
+
 /* The rest of the version is in a string of .rodata only ("3.10.13", PY_VERSION). */
 static void read_version_string(const struct file *f, struct elf_info *out)
 {
-	Elf_Data *data = section_data(f->rodata, RODATA_MAX_BYTES);
+	struct pyversion_search search = {.want = {.major = out->major, .minor = out->minor}};
+	struct elf_span span;
 
-	if (data && data->d_buf)
-		pyversion_find(data->d_buf, data->d_size, &out->major, &out->minor, &out->micro);
+	if (!find_span(f->rodata, RODATA_MAX_BYTES, &span))
+		return;
+	elf_pieces(f->fd, span, PYVERSION_KEEP_BYTES, search_version, &search);
+	if (!search.is_found)
+		return;
+	out->major = search.all.major;
+	out->minor = search.all.minor;
+	out->micro = search.all.micro;
 }
 
 /* A size as the file has it; no true one comes near the bound (_PyRuntime: 600 KB in 3.14). */
@@ -460,6 +463,8 @@ static void read_file(struct file *f, bool is_program, struct elf_info *out)
 	if (elf_kind(f->elf) != ELF_K_ELF || !gelf_getehdr(f->elf, &eh))
 		return;
 	f->is_foreign = eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_machine != HOST_MACHINE;
+	f->form.is_32 = eh.e_ident[EI_CLASS] == ELFCLASS32;
+	f->form.is_swapped = eh.e_ident[EI_DATA] != HOST_DATA;
 	f->is_bare = !find_sections(f);
 	if (!read_first_load(f, out))
 		return;

@@ -159,8 +159,16 @@ static uint64_t count_symbols(Elf *elf, int fd, const struct dynamic *d, uint64_
 	return head[1];
 }
 
-bool bare_symbols(Elf *elf, int fd, size_t syms_max_bytes, size_t names_max_bytes, Elf_Data **syms,
-		  Elf_Data **names)
+static bool find_span(Elf *elf, uint64_t addr, uint64_t bytes, struct elf_span *out)
+{
+	uint64_t has;
+
+	out->bytes = bytes;
+	return bytes && find_offset(elf, addr, &out->off, &has) && has >= bytes;
+}
+
+bool bare_symbols(Elf *elf, int fd, size_t syms_max_bytes, size_t names_max_bytes,
+		  struct elf_span *syms, struct elf_span *names)
 {
 	struct dynamic d = {};
 	uint64_t cnt;
@@ -168,9 +176,8 @@ bool bare_symbols(Elf *elf, int fd, size_t syms_max_bytes, size_t names_max_byte
 	if (!read_dynamic(elf, &d) || d.strsz > names_max_bytes)
 		return false;
 	cnt = count_symbols(elf, fd, &d, syms_max_bytes / sizeof(Elf64_Sym));
-	*syms = chunk(elf, d.symtab, cnt * sizeof(Elf64_Sym), ELF_T_SYM);
-	*names = chunk(elf, d.strtab, d.strsz, ELF_T_BYTE);
-	return *syms && *names;
+	return find_span(elf, d.symtab, cnt * sizeof(Elf64_Sym), syms) &&
+	       find_span(elf, d.strtab, d.strsz, names);
 }
 
 /* ---- Searching ---- */

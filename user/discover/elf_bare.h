@@ -12,12 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "user/discover/elf_symbols.h"
+
 /*
  * The dynamic symbols and their names, by PT_DYNAMIC; both last until elf_end. For 64-bit files of
  * this host's byte order only. False if there are none, or more than the two caps.
  */
-bool bare_symbols(Elf *elf, int fd, size_t syms_max_bytes, size_t names_max_bytes, Elf_Data **syms,
-		  Elf_Data **names);
+bool bare_symbols(Elf *elf, int fd, size_t syms_max_bytes, size_t names_max_bytes,
+		  struct elf_span *syms, struct elf_span *names);
 
 /*
  * The address as linked of _PyRuntime, by the cookie it begins with in CPython 3.13 and later, in

@@ -60,19 +60,15 @@ static const char *tail_start(const char *str, const char *nul)
 	return at;
 }
 
-struct version {
-	int major, minor, micro;
-};
-
 /* Other libraries that are linked in have versions too; few are in this range. */
-static bool is_candidate(const struct version *want, const struct version *got)
+static bool is_candidate(const struct pyversion *want, const struct pyversion *got)
 {
 	return (got->major == 2 || got->major == 3) && got->minor < 30 &&
 	       is_wanted(want->major, got->major) && is_wanted(want->minor, got->minor);
 }
 
 /* Where two strings differ, neither is believed. */
-static void take_common(struct version *all, const struct version *one)
+static void take_common(struct pyversion *all, const struct pyversion *one)
 {
 	if (all->micro != one->micro)
 		all->micro = -1;
@@ -82,33 +78,38 @@ static void take_common(struct version *all, const struct version *one)
 		all->major = all->minor = all->micro = -1;
 }
 
-bool pyversion_find(const char *data, size_t len, int *major, int *minor, int *micro)
+void pyversion_search(struct pyversion_search *search, const char *data, size_t len, size_t skip)
 {
-	const struct version want = {.major = *major, .minor = *minor};
-	struct version all = {}, one;
-	const char *end = data + len, *at = data, *nul;
-	bool is_found = false;
+	const char *end = data + len, *at = data + skip, *nul;
+	struct pyversion one;
 
 	for (; at < end && (nul = memchr(at, 0, end - at)); at = nul + 1) {
 		/* The linker lets a string be the tail of another one (-O2, SHF_MERGE), so an
 		 * interpreter whose prefix is ".../versions/3.10.13" has its version there only. */
-		const char *from = tail_start(at, nul);
+		const char *from = tail_start(data, nul);
 
 		if (nul - from < 5 || nul - from > VERSION_MAX_CHARS ||
 		    !parse_version(from, &one.major, &one.minor, &one.micro) ||
-		    !is_candidate(&want, &one))
+		    !is_candidate(&search->want, &one))
 			continue;
-		if (is_found)
-			take_common(&all, &one);
+		if (search->is_found)
+			take_common(&search->all, &one);
 		else
-			all = one;
-		is_found = true;
+			search->all = one;
+		search->is_found = true;
 	}
-	if (!is_found)
+}
+
+bool pyversion_find(const char *data, size_t len, int *major, int *minor, int *micro)
+{
+	struct pyversion_search search = {.want = {.major = *major, .minor = *minor}};
+
+	pyversion_search(&search, data, len, 0);
+	if (!search.is_found)
 		return false;
-	*major = all.major;
-	*minor = all.minor;
-	*micro = all.micro;
+	*major = search.all.major;
+	*minor = search.all.minor;
+	*micro = search.all.micro;
 	return true;
 }
 
