@@ -405,7 +405,7 @@ KRAIT_GLOBAL int code_steps(struct scratch *s, __u32 first)
 }
 
 /* The process's entry, if it is still about the life that the tick is of. */
-static __always_inline struct krait_proc *code_account(const struct scratch *s)
+static __always_inline struct krait_proc *code_account(struct scratch *s)
 {
 	struct krait_proc *p = proc_entry_get(recent_of(s)->pid);
 

@@ -36,15 +36,37 @@
 
 #define DELETED " (deleted)" /* what the kernel adds to a name: fs/d_path.c */
 
+/* Opens for reading what path_fd, of O_PATH, stands for, if that is a regular file with something
+ * in it. To open another one might do something: a device's driver has a say in it. An fd,
+ * -ENOEXEC: it is none, or -errno. */
+static int open_regular(int path_fd)
+{
+	struct stat st;
+	char self[32];
+	int fd;
+
+	if (fstat(path_fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode) || !st.st_size)
+		return -ENOEXEC;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", path_fd);
+	/* O_NONBLOCK: whatever it is now, the open does not wait. */
+	fd = open(self, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return fd < 0 ? -errno : fd;
+}
+
 static int open_map_file(const struct procfs *p, const struct module *m)
 {
 	char name[MAP_FILE_BYTES];
-	int fd;
+	int path_fd, fd;
 
 	procfs_map_file_name(m, name);
-	/* O_NONBLOCK: nothing but a regular file is wanted, and no other may make the open wait. */
-	fd = openat(p->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	return fd < 0 ? -errno : fd;
+	path_fd = openat(p->dir_fd, name, O_PATH | O_CLOEXEC);
+	if (path_fd < 0)
+		return -errno;
+	fd = open_regular(path_fd);
+	close(path_fd);
+	return fd;
 }
 
 /* ---- Is it the file that is mapped ---- */
@@ -75,19 +97,13 @@ static bool maps_the_same(const struct module *m, int fd)
 /* Opens what path_fd, of O_PATH, stands for, if that is the module's file. An fd or -errno. */
 static int open_if_mapped(const struct module *m, int path_fd)
 {
+	int fd = open_regular(path_fd);
 	struct stat st;
-	char self[32];
-	int fd;
 
-	if (fstat(path_fd, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode) || !st.st_size)
-		return -ESTALE;
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", path_fd);
-	fd = open(self, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
-		return -errno;
-	if (has_id(m, major(st.st_dev), minor(st.st_dev), st.st_ino) || maps_the_same(m, fd))
+		return fd == -ENOEXEC ? -ESTALE : fd;
+	if (!fstat(fd, &st) &&
+	    (has_id(m, major(st.st_dev), minor(st.st_dev), st.st_ino) || maps_the_same(m, fd)))
 		return fd;
 	close(fd);
 	return -ESTALE;
