@@ -281,7 +281,7 @@ KRAIT_GLOBAL int code_send_all(struct scratch *s, __u64 id, __u64 addr, __u64 li
 	/* Too long to send: no kind of table at all, so that its lines show as unknown rather than
 	 * as wrong. */
 	rec->lines_kind = s->layout.lines_kind;
-	if (lines_bytes > KRAIT_LINES_CHUNKS * KRAIT_LINES_CHUNK_BYTES)
+	if (lines_bytes > (__u64)KRAIT_LINES_CHUNKS * KRAIT_LINES_CHUNK_BYTES)
 		rec->lines_kind = lines_bytes = 0;
 	rec->code_id = id;
 	rec->code_addr = addr;

@@ -164,6 +164,7 @@ static __always_inline __s32 frame_unit(const struct scratch *s, __u64 instr, __
 	 * unknown]. */
 	if (bytes < -2 || bytes > 0x7ffffffe)
 		return 0x7fffffff;
+	/* cppcheck-suppress shiftNegativeLHS ; clang and gcc keep the sign */
 	return bytes >> 1;
 }
 

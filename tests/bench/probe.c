@@ -247,10 +247,10 @@ static void take_fdinfo(struct held *held, FILE *in)
 	}
 	if (prog_id)
 		take_prog(held, prog_id);
-	if (map_id)
+	if (map_id) {
 		take_map(held, map_id);
-	if (map_id)
 		held->maps_bytes += memlock;
+	}
 }
 
 static void look(struct held *held, const char *pid)

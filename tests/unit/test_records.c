@@ -322,7 +322,8 @@ static void test_code_text(void **state)
 /* Whatever bytes are changed: it is refused, or all of it can be read. */
 static void test_random_damage(void **state)
 {
-	struct rec good[] = {process_of("abcdefgh", 8), code_rec(), stack_rec(5), sample_rec()};
+	const struct rec good[] = {process_of("abcdefgh", 8), code_rec(), stack_rec(5),
+				   sample_rec()};
 	uint32_t seed = 3, passed = 0;
 
 	(void)state;

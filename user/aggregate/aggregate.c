@@ -70,10 +70,12 @@ struct aggregate {
 		 ? ((table)->items[(table)->cnt] = (value), (table)->cnt++)                        \
 		 : INDEX_NONE)
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): `it` is declared */
 /* Walks the candidates for `hash` in the table's index. */
 #define TABLE_EACH(it, table, hash)                                                                \
 	for (struct index_iter it = index_first(&(table)->index, hash); it.num != INDEX_NONE;      \
 	     index_next(&(table)->index, &it))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #define TABLE_RELEASE(table)                                                                       \
 	do {                                                                                       \
@@ -413,6 +415,7 @@ static uint32_t thread_find(struct aggregate *agg, const struct profile_thread *
 	return INDEX_NONE;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): once, for an interpreter that is not the main one */
 static uint32_t thread_number(struct aggregate *agg, uint32_t pid, uint32_t tid, uint64_t interp_id)
 {
 	struct profile_thread thread = {

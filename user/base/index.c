@@ -77,7 +77,7 @@ static void slot_put(struct index *ix, uint32_t tag, uint32_t stored)
 
 static int index_grow(struct index *ix)
 {
-	uint32_t old_cnt = ix->cnt;
+	uint32_t old_cnt = ix->slots ? ix->cnt : 0;
 	/* Mostly removed ones: the same size will do, without them. */
 	uint32_t cnt = ix->live * 2 < old_cnt ? old_cnt : old_cnt + old_cnt / 2;
 	struct index_slot *old = ix->slots;

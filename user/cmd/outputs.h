@@ -19,6 +19,7 @@ struct output_opts {
 	int lines;
 };
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): offsetof takes none */
 /* The rows of an option table for them; `opts_struct` is the command's struct, `field` its struct
  * output_opts. */
 #define OUTPUT_OPTS(opts_struct, field)                                                            \
@@ -70,6 +71,7 @@ struct output_opts {
 		.offset = offsetof(opts_struct, field.verbose),                                    \
 		.help = "say what is decided, and why", .group = "Output"                          \
 	}
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /* Sets the log level that --quiet or --verbose asks for. */
 void output_set_log_level(const struct output_opts *opts);

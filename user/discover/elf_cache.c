@@ -45,6 +45,7 @@ static void clear(struct elf_cache *c)
 	struct entry *e, *next;
 
 	HASH_ITER (hh, c->entries, e, next) {
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): uthash's list is lost on it */
 		HASH_DEL(c->entries, e);
 		free(e);
 	}

@@ -53,7 +53,7 @@ static int open_sized(struct pyreader *r, uint64_t keys, struct pytable *out)
 	if (err)
 		return err;
 	size = words[1];
-	if (size > 2 * ENTRIES_MAX || size < 8 || (size & (size - 1)) || words[4] > size)
+	if (size > 2UL * ENTRIES_MAX || size < 8 || (size & (size - 1)) || words[4] > size)
 		return -EINVAL;
 	out->entries = keys + 40 + size * (size <= 0xff ? 1 : size <= 0xffff ? 2 : 4);
 	out->cnt = words[4];
@@ -194,7 +194,7 @@ int pyreader_each(struct pyreader *r, const struct pytable *table,
 	char chunk[CHUNK_BYTES];
 
 	for (uint32_t from = 0; from < table->cnt; from += per_chunk) {
-		uint32_t left = table->cnt - from, cnt = left < per_chunk ? left : per_chunk;
+		size_t left = table->cnt - from, cnt = left < per_chunk ? left : per_chunk;
 		int ret = pyreader_read(r, table->entries + (uint64_t)from * table->entry_bytes,
 					chunk, cnt * table->entry_bytes);
 

@@ -115,7 +115,7 @@ int pyreader_check(struct pyreader *r, uint64_t addr, uint64_t flags)
 	struct pytype type;
 	int err = pyreader_type(r, addr, &type);
 
-	return err ?: type.flags & flags ? 0 : -EINVAL;
+	return err ?: (type.flags & flags) ? 0 : -EINVAL;
 }
 
 /* ---- Ints and strs ---- */
@@ -213,13 +213,13 @@ int pyreader_str(struct pyreader *r, uint64_t addr, uint32_t max_chars, struct s
 	if (max_chars > CHARS_MAX)
 		max_chars = CHARS_MAX;
 	chars = text.chars > max_chars ? max_chars : text.chars;
-	err = memory_read(r->mem, text.addr, buf, chars * text.width);
+	err = memory_read(r->mem, text.addr, buf, (size_t)chars * text.width);
 	if (err)
 		return err;
 	if (has_bytes(r))
 		text_add_utf8(out, buf, chars);
 	else
-		text_add_pystr(out, buf, chars * text.width, text.width);
+		text_add_pystr(out, buf, (size_t)chars * text.width, text.width);
 	if (text.chars > max_chars)
 		strbuf_add_str(out, "…");
 	return out->failed ? -ENOMEM : 0;

@@ -154,11 +154,11 @@ static int find_in_dict(struct pass *p, uint64_t dict, struct pyname *name)
  */
 static void doubt_names(struct pass *p, uint64_t interp)
 {
-	struct pyname *all[] = {&p->attrs[ATTR_NAME], &p->attrs[ATTR_IDENT],
-				&p->attrs[ATTR_NATIVE_ID], &p->names[NAME_THREADING],
-				&p->names[NAME_ACTIVE]};
+	struct pyname *all[ATTR_CNT + NAME_CNT] = {
+		&p->attrs[ATTR_NAME], &p->attrs[ATTR_IDENT], &p->attrs[ATTR_NATIVE_ID],
+		&p->names[NAME_THREADING], &p->names[NAME_ACTIVE]};
 
-	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+	for (size_t i = 0; i < ATTR_CNT + NAME_CNT; i++) {
 		all[i]->is_doubtful = true;
 		if (p->names_of != interp)
 			all[i]->key = 0;

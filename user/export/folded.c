@@ -213,6 +213,7 @@ static uint32_t count_sorted(const struct item *item)
  * another word in common. The longest run is left to the loop, so that the others have at most half
  * of the lines: the recursion is no deeper than 32, however deep the stacks are.
  */
+/* NOLINTNEXTLINE(misc-no-recursion) */
 static void sort_lines(const struct folded *f, struct item *items, uint32_t cnt, uint32_t depth)
 {
 	while (cnt > 1) {

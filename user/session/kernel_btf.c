@@ -214,6 +214,7 @@ static int plain_type(struct reader *r, uint32_t id, struct type *t)
 	for (int i = 0; i < MODIFIERS_MAX; i++) {
 		int err = type_by_id(r, id, t);
 
+		/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): then it has been read */
 		if (err || !is_modifier(t->kind))
 			return err;
 		id = t->type_id;
@@ -312,6 +313,7 @@ static void note_place(struct reader *r, const struct btf_type *our, uint32_t na
 
 /* Finds the places of our structure's members in the kernel's type t, which itself lies at bit_off.
  */
+/* NOLINTNEXTLINE(misc-no-recursion): NESTING_MAX */
 static int find_places(struct reader *r, const struct btf_type *our, const struct type *t,
 		       uint32_t bit_off, int nesting, struct place *places)
 {
@@ -341,6 +343,7 @@ static int copy_type(struct reader *r, uint32_t our_id, uint32_t id);
 
 /* Copies what our structure has of the kernel's t; a union becomes a structure as well, of members
  * that overlap. The new type's id or -errno. */
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as our own type */
 static int copy_members(struct reader *r, const struct btf_type *our, const struct type *t)
 {
 	const struct btf_member *members = btf_members(our);
@@ -393,6 +396,7 @@ static int copy_array(struct reader *r, const struct btf_type *our, const struct
 }
 
 /* Copies the kernel's type `id` as far as our own type has it. The new type's id or -errno. */
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as our own type */
 static int copy_type(struct reader *r, uint32_t our_id, uint32_t id)
 {
 	struct type t;
@@ -441,7 +445,7 @@ static int file_of(const struct btf *btf)
 
 	if (fd < 0 || write(fd, data, bytes) == (ssize_t)bytes)
 		return fd < 0 ? -errno : fd;
-	err = -errno ?: -EIO;
+	err = errno ? -errno : -EIO;
 	close(fd);
 	return err;
 }
