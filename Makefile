@@ -286,7 +286,7 @@ help:
 	@echo "make test-kernels   Debian's kernels from 5.10 to the newest, in QEMU"
 	@echo 'make test-trust     what krait promises, tried for minutes (root)'
 	@echo 'make fuzz       every parser of foreign bytes, with libFuzzer: FUZZ_S=30 seconds each'
-	@echo 'make lint       formatting, function lengths, include directions'
+	@echo 'make lint       formatting, function lengths, include directions, clang-tidy, cppcheck'
 	@echo 'make layouts    the tables of offsets against the headers of the CPythons at hand'
 	@echo 'make bench      what a sample costs'
 	@echo 'make pictures   how that grows with processes, threads, stacks: docs/pictures'

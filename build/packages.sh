@@ -47,6 +47,8 @@ test   pymodule:greenlet                   python3-greenlet      python3-greenle
 test   pyheaders                           python3-dev           python3-devel          python      python3-dev
 test   ffi                                 libffi-dev            libffi-devel           libffi      libffi-dev
 test   command:clang-format                clang-format          clang-tools-extra      clang       clang-extra-tools
+test   command:clang-tidy                  clang-tidy            clang-tools-extra      clang       clang-extra-tools
+test   command:cppcheck                    cppcheck              cppcheck               cppcheck    cppcheck
 test   command:go                          golang-go             golang                 go          go
 test   command:debootstrap                 debootstrap           debootstrap            debootstrap debootstrap
 test   file:/usr/share/keyrings/debian-archive-keyring.gpg  debian-archive-keyring  -  debian-archive-keyring  -
