@@ -15,6 +15,7 @@ import pytest
 import folded
 import kraitrun
 import targets
+import terminal
 
 sys.path.append(os.path.join(kraitrun.TREE, "tests", "golden"))
 
@@ -141,7 +142,7 @@ def test_the_command_has_its_signals_as_krait_had_them(one_py, tmp_path, prefix,
 def test_terminal_that_goes(spin, tmp_path):
     """As when an ssh drops: the terminal hangs up, and nothing can be said any more."""
     output = tmp_path / "run.folded"
-    pid, terminal = pty.fork()
+    pid, master = pty.fork()
     if not pid:
         args = ["record", "-p", str(spin.pid), "-o", str(output)]
         os.execve(kraitrun.KRAIT, [kraitrun.KRAIT] + args, kraitrun.ENV)
@@ -149,7 +150,7 @@ def test_terminal_that_goes(spin, tmp_path):
         wait_until(lambda: kraitrun.has_perf_event(pid), "krait does not sample")
         targets.wait_cpu([spin.pid], CPU_S)
     finally:
-        os.close(terminal)
+        os.close(master)
     _, status = os.waitpid(pid, 0)
     assert os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0, status
     assert folded.total(folded.read(output)) > 0
@@ -262,36 +263,21 @@ def test_closed_descriptors(spin, tmp_path, closing):
     assert again.code == 0 and again.out == (tmp_path / "run.folded").read_bytes()
 
 
-def on_terminal(args, timeout=kraitrun.GRACE_S):
-    """(exit status, what a terminal gets) of a krait that has one for all three descriptors."""
-    pid, terminal = pty.fork()
-    if not pid:
-        os.execve(kraitrun.KRAIT, [kraitrun.KRAIT] + [str(arg) for arg in args], kraitrun.ENV)
-    said, end = b"", time.monotonic() + timeout
-    try:
-        while time.monotonic() < end:
-            said += os.read(terminal, 65536)
-    except OSError:  # EIO: it has ended
-        pass
-    finally:
-        os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode()
-
-
 @pytest.mark.parametrize("kind", ["krait", "pprof"])
 @pytest.mark.parametrize("command", ["record", "report"])
 def test_no_bytes_for_a_terminal(command, kind, tmp_path):
     (tmp_path / "x.krait").write_bytes(recordings.lives())
     args = [tmp_path / "x.krait"] if command == "report" else ["-d", 1]
-    code, said = on_terminal([command, *args, "-o", "-", "-f", kind])
+    code, said = terminal.run([command, *args, "-o", "-", "-f", kind])
+    said = said.decode()
     assert code == 2 and said.count("\n") == 1, said
     assert "terminal" in said or (command, kind) == ("report", "krait"), said
     folded.assert_harmless(said.replace("\r\n", "\n"))
 
 
 def test_no_recording_from_a_keyboard():
-    code, said = on_terminal(["report", "-"])
-    assert code == 2 and "standard input is a terminal" in said and said.count("\n") == 1, said
+    code, said = terminal.run(["report", "-"])
+    assert code == 2 and b"standard input is a terminal" in said and said.count(b"\n") == 1, said
 
 
 def test_the_closing_line_of_ps_comes_last(spin, tmp_path):
