@@ -100,7 +100,7 @@ endif
 
 .PHONY: all clean install uninstall help lint deps deps-test profile bench pictures
 .PHONY: test test-unit test-host test-oracle test-golden test-layouts test-e2e tests-build
-.PHONY: test-accuracy test-accuracy-short test-kernels test-trust layouts fuzz
+.PHONY: test-accuracy test-accuracy-short test-kernels test-trust layouts fuzz fuzz-breaks
 
 all: $(if $(MAIN_OBJ),$(KRAIT)) $(LIB)
 
@@ -195,6 +195,15 @@ fuzz:
 	@$(MAKE) --no-print-directory $(FUZZERS)
 	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/fuzz/run.py $(FUZZ_S) $(OUT)/fuzz $(FUZZERS)
 
+# Whether they find what they are for: each with a check left out of a copy of the tree. Slow.
+FUZZ_BREAK_S ?= 120
+FUZZ_BREAK_TARGETS ?=
+fuzz-breaks:
+	@build/packages.sh install fuzz
+	@$(MAKE) --no-print-directory $(FUZZERS)
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/fuzz/breaks.py $(FUZZ_BREAK_S) $(OUT)/breaks $(OUT) \
+		$(FUZZ_BREAK_TARGETS)
+
 SUITE := $(PYTHON) tests/tools/suite.py
 
 test-unit: $(UNIT_TESTS)
@@ -286,6 +295,7 @@ help:
 	@echo "make test-kernels   Debian's kernels from 5.10 to the newest, in QEMU"
 	@echo 'make test-trust     what krait promises, tried for minutes (root)'
 	@echo 'make fuzz       every parser of foreign bytes, with libFuzzer: FUZZ_S=30 seconds each'
+	@echo 'make fuzz-breaks  that each of them finds a check left out on purpose: FUZZ_BREAK_S=120 each'
 	@echo 'make lint       formatting, function lengths, include directions, clang-tidy, cppcheck'
 	@echo 'make layouts    the tables of offsets against the headers of the CPythons at hand'
 	@echo 'make bench      what a sample costs'

@@ -25,6 +25,8 @@ static inline void profile_check_names(const struct profile *p)
 
 		FUZZ_CHECK(t->process_idx < p->process_cnt && t->main_idx < p->thread_cnt);
 		FUZZ_CHECK(p->threads[t->main_idx].interp_id == 0);
+		FUZZ_CHECK(p->threads[t->main_idx].tid == t->tid);
+		FUZZ_CHECK(p->threads[t->main_idx].process_idx == t->process_idx);
 		FUZZ_CHECK(fuzz_is_safe_text(t->name, strlen(t->name)));
 	}
 }

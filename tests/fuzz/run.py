@@ -27,6 +27,10 @@ QUARANTINE = "quarantine_size_mb=8"
 REPORT = re.compile(r"ERROR: |runtime error: |^\S+: does not hold: ", re.MULTILINE)
 
 
+def name_of(program):
+    return os.path.basename(program).replace("fuzz_", "", 1)
+
+
 def run_target(program, name, seconds, folder):
     """(what it printed, its exit status)."""
     corpus, findings = (os.path.join(folder, kind) for kind in ("corpus/" + name, "findings"))
@@ -70,7 +74,7 @@ def number(pattern, text):
 
 def fuzz(program, seconds, folder):
     """Runs one target and says how it went. Whether it found something."""
-    name = os.path.basename(program).replace("fuzz_", "", 1)
+    name = name_of(program)
     text, status = run_target(program, name, seconds, folder)
     runs = number(r"stat::number_of_executed_units: (\d+)", text)
     has_finding = status != 0 or not runs
@@ -95,8 +99,8 @@ def main():
         sys.stderr.write(__doc__)
         return 2
     seconds, folder = int(sys.argv[1]), os.path.abspath(sys.argv[2])
-    for name, count in seeds.write_all(os.path.join(folder, "seeds")).items():
-        os.makedirs(os.path.join(folder, "seeds", name), exist_ok=True)
+    names = [name_of(program) for program in sys.argv[3:]]
+    for name, count in seeds.write_all(os.path.join(folder, "seeds"), names).items():
         if not count:
             print("fuzz: %s: no seeds on this host" % name)
     findings = sum(fuzz(program, seconds, folder) for program in sys.argv[3:])

@@ -4,6 +4,7 @@ tests/golden, line tables and debug offsets of the CPythons here, small ELF file
 Each target's header says what its input is.
 """
 
+import functools
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ HEAD_BYTES, TAIL_BYTES = 424, 32 + 8 * len(writer.COUNTERS)  # user/drain/record
 DEBUG_OFFSETS_BYTES = 776  # user/discover/debug_offsets.h
 LAYOUTS = 8  # tests/fuzz/fuzz_walk.c: versions
 TABLES_PER_PYTHON = 40
+FAKES = 5  # tests/unit/fake_threads.h: minors
+ARENA_WORDS, QUESTION_KINDS, QUESTIONS = 1024, 5, 32  # tests/fuzz/arena.h, fuzz_objects.c
 
 # Prints kind, first line and table of code objects, as tests/oracle/dump_lines.py has the kinds.
 ASK_TABLES = """
@@ -61,15 +64,28 @@ void PyOS_FSPath(void) {}
 E_SHOFF, E_SHNUM = 40, 60  # Elf64_Ehdr
 
 
+@functools.cache
 def found_pythons():
     """One of each minor version and build is enough."""
     return list({(py.minor, py.source): py for py in pythons.find()}.values())
+
+
+def stacks_at_bounds():
+    """Stacks that just fit an array, and those that do not; with the frames that are added to them."""
+    for frames in [n + d for n in (16, 32, 64) for d in (-3, -2, -1, 0, 1)]:
+        for flags in (0, writer.GC, writer.TRUNCATED, writer.GC | writer.TRUNCATED):
+            stack_id = frames * 4 + flags
+            body = writer.stack(stack_id, *[(i + 1, i) for i in range(frames)], flags=flags)
+            yield body + writer.sample(stack_id, 7, 7)
 
 
 def recording():
     for make in recordings.ALL.values():
         for options in (0, 1, 2, 4, 8, 16):
             yield bytes([options]) + make()
+    for body in stacks_at_bounds():
+        yield b"\0" + writer.recording([body])
+    yield b"\0" + writer.recording([], target=b"x" * 255)  # but for one byte it fills its field
 
 
 def records():
@@ -77,6 +93,7 @@ def records():
         body = make()[HEAD_BYTES:-TAIL_BYTES]
         yield body
         yield body + bytes(8) + body
+    yield from stacks_at_bounds()
 
 
 def linetable():
@@ -89,15 +106,18 @@ def linetable():
                 yield struct.pack("=Bii", int(kind), int(first), unit) + table
 
 
+@functools.cache
 def debug_offsets():
     """_Py_DebugOffsets as the executables have it; without the cookies in code that looks for it."""
+    tables = []
     for py in found_pythons():
         if py.minor < (3, 13):
             continue
         with open(py.executable, "rb") as stream:
             data = stream.read()
         for found in re.finditer(b"xdebugpy..[\\x0d-\\x0f]\\x03", data, re.DOTALL):
-            yield data[found.start() : found.start() + DEBUG_OFFSETS_BYTES]
+            tables.append(data[found.start() : found.start() + DEBUG_OFFSETS_BYTES])
+    return tables
 
 
 def walk():
@@ -105,6 +125,42 @@ def walk():
         yield bytes([layout, 8])
     for table in debug_offsets():
         yield bytes([0x80, 8]) + table
+
+
+def prove():
+    for layout in range(LAYOUTS):
+        for known in range(4):
+            yield bytes([layout, known])
+    for table in debug_offsets():
+        for known in range(4):
+            yield bytes([0x80]) + table + bytes([known])
+
+
+def fakes():
+    """First bytes of an input that arena.h reads: each interpreter, and the last with real layouts."""
+    for which in range(FAKES):
+        yield bytes([which])
+    for table in debug_offsets():
+        yield bytes([0x80 | FAKES - 1]) + table
+
+
+def threads():
+    for fake in fakes():
+        for is_main in (0, 1):
+            yield fake + bytes([is_main, 0])
+    # Each word in turn points to itself.
+    for which in range(FAKES):
+        for word in range(ARENA_WORDS // 2):
+            yield bytes([which, 0, 1]) + struct.pack("=HhI", word, 1, 8 * word)
+
+
+def objects():
+    """Every question about every word."""
+    for fake in fakes():
+        for kind in range(QUESTION_KINDS):
+            for first in range(0, ARENA_WORDS, QUESTIONS):
+                asked = (struct.pack("=BH", kind, first + i) for i in range(QUESTIONS))
+                yield fake + struct.pack("=BH", 0, 0xFFFF) + b"".join(asked)
 
 
 def compiled(text, flags, folder):
@@ -168,9 +224,14 @@ def write(folder, items):
     return count
 
 
-def write_all(folder):
-    """Seeds of every target in a folder of its name: {name: how many}."""
-    makers = (recording, records, linetable, walk, elf, code, text, maps)
-    counts = {m.__name__: write(os.path.join(folder, m.__name__), m()) for m in makers}
-    counts["offsets"] = write(os.path.join(folder, "offsets"), debug_offsets())
-    return counts
+def offsets():
+    return debug_offsets()
+
+
+MAKERS = (recording, records, linetable, walk, prove, threads, objects, elf, code, text, maps, offsets)
+
+
+def write_all(folder, names):
+    """Seeds of these targets, in a folder of each one's name: {name: how many}."""
+    makers = {m.__name__: m for m in MAKERS}
+    return {n: write(os.path.join(folder, n), makers[n]()) for n in names}

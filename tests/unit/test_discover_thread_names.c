@@ -16,227 +16,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "user/discover/layout.h"
+#include "tests/unit/fake_threads.h"
 #include "user/discover/pyversion.h"
 #include "user/discover/thread_names.h"
-
-#define ARENA_BYTES 8192
-#define MODULES_OFF 16
-#define IDENT 0x7f0012345678
-
-struct fake {
-	int minor; /* of 3; -7: 2.7 */
-	char *arena;
-	size_t used;
-	struct krait_layout walk;
-	uint64_t str, dict, integer, module, thread; /* types */
-	char *interp, *thread_object, *ident_key, *text;
-	uint64_t head;
-};
-
-static const int minors[] = {-7, 8, 11, 12, 13};
-
-static bool is_kinds(const struct fake *f)
-{
-	return f->minor >= 11;
-}
-
-static void *take(struct fake *f, size_t bytes)
-{
-	char *at = f->arena + f->used;
-
-	f->used += (bytes + 7) & ~7UL;
-	assert_true(f->used < ARENA_BYTES);
-	return at;
-}
-
-static void put(void *at, size_t off, uint64_t value)
-{
-	memcpy((char *)at + off, &value, 8);
-}
-
-static void *object(struct fake *f, uint64_t type, size_t bytes)
-{
-	char *at = take(f, bytes);
-
-	put(at, 0, 1);
-	put(at, 8, type);
-	return at;
-}
-
-static uint64_t make_type(struct fake *f, const char *name, uint64_t flags, size_t bytes)
-{
-	char *text = take(f, strlen(name) + 1), *type = object(f, 0, bytes);
-
-	strcpy(text, name);
-	put(type, 24, (uintptr_t)text);
-	put(type, 32, 16); /* tp_basicsize */
-	put(type, 168, flags);
-	put(type, 288, 16); /* tp_dictoffset */
-	return (uintptr_t)type;
-}
-
-static char *make_str(struct fake *f, const char *text)
-{
-	uint32_t data = f->minor < 0 ? 36 : f->minor < 12 ? 48 : 40;
-	uint32_t state = 1 << 2 | 1 << 5 | 1 << 6; /* kind, compact, ascii */
-	char *str = object(f, f->str, 80 + strlen(text));
-
-	put(str, 16, strlen(text));
-	memcpy(str + 32, &state, sizeof(state));
-	strcpy(str + data, text);
-	return str;
-}
-
-static char *make_int(struct fake *f, uint64_t value)
-{
-	char *number = object(f, f->integer, 40);
-	uint32_t digits[2] = {value & 0x3fffffff, value >> 30};
-
-	if (f->minor < 0) {
-		put(number, 16, value);
-		return number;
-	}
-	put(number, 16, f->minor < 12 ? 2 : 2 << 3);
-	memcpy(number + 24, digits, sizeof(digits));
-	return number;
-}
-
-/* The keys of a dict, with the values beside them (split) or in them. */
-static char *make_keys(struct fake *f, bool split, bool general, const uint64_t *pairs,
-		       uint32_t cnt)
-{
-	size_t start = is_kinds(f) ? 40 : 48, step = !is_kinds(f) || general ? 24 : 16;
-	char *keys = take(f, start + cnt * step);
-	uint8_t sizes[3] = {3, 3, general ? 0 : split ? 2 : 1};
-
-	if (is_kinds(f)) {
-		memcpy(keys + 8, sizes, sizeof(sizes));
-		put(keys, 24, cnt);
-	} else {
-		put(keys, 8, 8);
-		put(keys, 32, cnt);
-	}
-	for (uint32_t i = 0; i < cnt; i++) {
-		char *entry = keys + start + i * step;
-
-		if (step == 24)
-			put(entry, 0, general ? IDENT : 99);
-		put(entry, step - 16, pairs[2 * i]);
-		if (!split)
-			put(entry, step - 8, pairs[2 * i + 1]);
-	}
-	return keys;
-}
-
-static char *make_dict(struct fake *f, bool general, const uint64_t *pairs, uint32_t cnt)
-{
-	char *dict = object(f, f->dict, 56);
-
-	if (f->minor < 0) {
-		char *slots = take(f, 8 * 24);
-
-		for (uint32_t i = 0; i < cnt; i++) {
-			put(slots, i * 48, general ? IDENT : 99); /* every other slot */
-			put(slots, i * 48 + 8, pairs[2 * i]);
-			put(slots, i * 48 + 16, pairs[2 * i + 1]);
-		}
-		put(dict, 32, 7);
-		put(dict, 40, (uintptr_t)slots);
-		return dict;
-	}
-	put(dict, 32, (uintptr_t)make_keys(f, false, general, pairs, cnt));
-	return dict;
-}
-
-static char *make_values(struct fake *f, const uint64_t *pairs, uint32_t cnt)
-{
-	char *values = take(f, cnt * 8);
-
-	for (uint32_t i = 0; i < cnt; i++)
-		put(values, i * 8, pairs[2 * i + 1]);
-	return values;
-}
-
-/* An instance of Thread, whose attributes are where the version has them at first. */
-static char *make_instance(struct fake *f, const uint64_t *pairs, uint32_t cnt)
-{
-	char *before = take(f, 32), *instance = object(f, f->thread, 24), *dict, *values;
-	uint8_t sizes[4] = {(uint8_t)cnt, (uint8_t)cnt, 1, 1};
-
-	if (f->minor < 0) {
-		put(instance, 16, (uintptr_t)make_dict(f, false, pairs, cnt));
-		return instance;
-	}
-	if (f->minor == 8) { /* split, as of any first instances of a class */
-		dict = object(f, f->dict, 48);
-		put(dict, 32, (uintptr_t)make_keys(f, true, false, pairs, cnt));
-		put(dict, 40, (uintptr_t)make_values(f, pairs, cnt));
-		put(instance, 16, (uintptr_t)dict);
-		return instance;
-	}
-	if (f->minor == 13) {
-		memcpy(instance + 16, sizes, sizeof(sizes));
-		make_values(f, pairs, cnt);
-	} else {
-		values = make_values(f, pairs, cnt);
-		put(before, f->minor == 11 ? 0 : 8, (uintptr_t)values - (f->minor == 12));
-	}
-	put((char *)f->thread, f->minor == 11 ? 872 : 880,
-	    (uintptr_t)make_keys(f, true, false, pairs, cnt));
-	return instance;
-}
-
-static uint64_t str(struct fake *f, const char *text)
-{
-	return (uintptr_t)make_str(f, text);
-}
-
-/* interpreter -> modules -> threading -> _active -> the Thread, who names itself "worker". */
-static void fake_init(struct fake *f, int minor, uint64_t native_id)
-{
-	const struct py_layout *row =
-		minor < 0 ? layout_of_version(2, 7) : layout_of_version(3, minor < 12 ? minor : 12);
-	uint64_t attrs[6], names[2], active[2], modules[2];
-	char *module;
-
-	*f = (struct fake){.minor = minor, .walk = row->walk};
-	/* The page behind it is not there. */
-	f->arena = mmap(NULL, 2 * ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			-1, 0);
-	assert_true(f->arena != MAP_FAILED);
-	munmap(f->arena + ARENA_BYTES, ARENA_BYTES);
-	f->str = make_type(f, "str", minor < 0 ? 1 << 27 : 1 << 28, 296);
-	f->dict = make_type(f, "dict", 1 << 29, 296);
-	f->integer = make_type(f, "int", minor < 0 ? 1 << 23 : 1 << 24, 296);
-	f->module = make_type(f, "module", 0, 296);
-	f->thread = make_type(f, "Thread", minor < 11 ? 0 : 1 << 4 | 1 << 2, 888);
-	attrs[0] = str(f, minor < 0 ? "_Thread__ident" : "_ident");
-	attrs[1] = (uintptr_t)make_int(f, IDENT);
-	attrs[2] = str(f, "_native_id");
-	attrs[3] = (uintptr_t)make_int(f, native_id);
-	attrs[4] = str(f, minor < 0 ? "_Thread__name" : "_name");
-	f->text = make_str(f, "worker");
-	attrs[5] = (uintptr_t)f->text;
-	f->thread_object = make_instance(f, attrs, 3);
-	f->ident_key = make_int(f, IDENT);
-	active[0] = (uintptr_t)f->ident_key;
-	active[1] = (uintptr_t)f->thread_object;
-	names[0] = str(f, "_active");
-	names[1] = (uintptr_t)make_dict(f, true, active, 1);
-	module = object(f, f->module, 24);
-	put(module, 16, (uintptr_t)make_dict(f, false, names, 1));
-	modules[0] = str(f, "threading");
-	modules[1] = (uintptr_t)module;
-	f->interp = take(f, 128);
-	put(f->interp, MODULES_OFF, (uintptr_t)make_dict(f, false, modules, 1));
-	f->head = (uintptr_t)f->interp;
-}
-
-static void fake_release(struct fake *f)
-{
-	munmap(f->arena, ARENA_BYTES);
-}
 
 /* The name of this program's thread `tid`, to be freed. */
 static char *name_of(const struct fake *f, pid_t tid, uint64_t ident)
@@ -310,7 +92,7 @@ static void other_end(struct other *o)
 
 static void test_names(void **state)
 {
-	struct fake f;
+	struct fake f = {};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(minors) / sizeof(*minors); i++) {
@@ -324,7 +106,7 @@ static void test_names(void **state)
 /* The ident alone may be the next thread's. */
 static void test_other_threads(void **state)
 {
-	struct fake right, wrong;
+	struct fake right = {}, wrong = {};
 	struct other o;
 
 	(void)state;
@@ -347,7 +129,7 @@ static void test_other_threads(void **state)
 static void test_dummies(void **state)
 {
 	static char dummy[] = "_DummyThread";
-	struct fake f;
+	struct fake f = {};
 	struct other o;
 
 	(void)state;
@@ -364,7 +146,7 @@ static void test_dummies(void **state)
 /* Nothing that is of another type than it must be is believed. */
 static void test_types(void **state)
 {
-	struct fake f;
+	struct fake f = {};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(minors) / sizeof(*minors); i++) {
@@ -389,7 +171,7 @@ static void test_types(void **state)
 static void test_budget(void **state)
 {
 	const uint32_t cnt = 100000;
-	struct fake f;
+	struct fake f = {};
 	uint64_t *entries, *word;
 	char *keys;
 
@@ -406,7 +188,8 @@ static void test_budget(void **state)
 	*word = (uintptr_t)keys;
 	expect(&f, getpid(), IDENT, "worker"); /* the first of them is threading */
 	memcpy(entries + 2 * (cnt - 1), entries, 16);
-	memcpy(entries, entries + 2, 16);
+	entries[0] = entries[2];
+	entries[1] = entries[3];
 	expect(&f, getpid(), IDENT, NULL); /* the last */
 	free(keys);
 	fake_release(&f);
@@ -417,7 +200,7 @@ static void test_interpreters(void **state)
 {
 	static char main_thread[] = "_MainThread";
 	char second[128] = {};
-	struct fake f;
+	struct fake f = {};
 
 	(void)state;
 	fake_init(&f, 12, getpid());
@@ -437,7 +220,7 @@ static void test_own_strs(void **state)
 {
 	char *second = calloc(1, 128), *module;
 	uint64_t pairs[2];
-	struct fake f;
+	struct fake f = {};
 
 	(void)state;
 	fake_init(&f, 12, getpid());
@@ -457,7 +240,7 @@ static void test_own_strs(void **state)
 static void test_long_name(void **state)
 {
 	char text[300];
-	struct fake f;
+	struct fake f = {};
 	char *name;
 
 	(void)state;
@@ -511,7 +294,7 @@ static void sweep(struct fake *f)
 
 static void test_faults(void **state)
 {
-	struct fake f;
+	struct fake f = {};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(minors) / sizeof(*minors); i++) {

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Shows that the fuzz targets find what they are there to find; `make fuzz-breaks` calls it.
+
+    breaks.py SECONDS FOLDER OUT [TARGET]...
+
+Each break below is a check left out of krait, or done wrongly: old text, which its file has exactly
+once, and new text. In a copy of the tree in FOLDER, with the objects built in OUT, one break at a time
+is put in, its target is built, and runs from its seeds alone until it finds something or SECONDS are
+over. One line per break; exits 1 if one was not found, or if its old text is no longer in the tree.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import run
+import seeds
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+COPIED = ["Makefile", "build", "bpf", "user", "tests", "vmlinux"]
+
+RECORDING, RECORDS = "user/drain/recording.c", "user/drain/records.c"
+AGGREGATE, SYMBOLIZER = "user/aggregate/aggregate.c", "user/symbolize/symbolizer.c"
+ELF, PROCFS, OFFSETS = "user/discover/elf.c", "user/discover/procfs.c", "user/discover/debug_offsets.c"
+STATIC_VARS, TEXT = "user/discover/static_vars.c", "user/base/text.c"
+PYDICT, PYOBJECT = "user/discover/pydict.c", "user/discover/pyobject.c"
+THREADS, PROVE = "user/discover/thread_names.c", "user/discover/prove.c"
+WALK, CODE, LINETABLE = "bpf/walk.h", "bpf/code.h", "user/symbolize/linetable.c"
+
+# (target, what is left out, file, old text, new text)
+BREAKS = [
+    ("recording", "the target's text ends", RECORDING, "!is_text(head.target, sizeof(head.target))", "0"),
+    ("recording", "room for the frames", AGGREGATE, "rec->frame_cnt + 3,", "rec->frame_cnt + 1,"),
+    ("recording", "the length of a PROCESS text", RECORDS,
+     "rec->text_bytes <= h->bytes - sizeof(*rec)", "1"),
+    ("recording", "the checksum", RECORDING, "if (tail.crc32 != r->crc32)", "if (0)"),
+    ("recording", "what follows the tail", RECORDING,
+     "if (r->len - r->at > sizeof(tail) - offsetof(struct recording_tail, crc32))", "if (0)"),
+    ("recording", "a sample's weight", AGGREGATE, "agg->total_cnt += rec->weight;", "agg->total_cnt++;"),
+    ("records", "the length of a CODE text", RECORDS, "text <= h->bytes - sizeof(*rec) &&", "1 &&"),
+    ("records", "a STACK's length", RECORDS,
+     "rec->frame_cnt * sizeof(struct krait_frame) == h->bytes - sizeof(*rec)", "1"),
+    ("records", "the order of the samples", AGGREGATE,
+     "return (x->stack_idx > y->stack_idx) - (x->stack_idx < y->stack_idx);", "return 0;"),
+    ("linetable", "the table's end in a number", LINETABLE,
+     "if (shift > VARINT_MAX_SHIFT || pos >= table_bytes)", "if (shift > VARINT_MAX_SHIFT)"),
+    ("linetable", "lines below 1", LINETABLE, "line >= 1 && line <= INT32_MAX", "line <= INT32_MAX"),
+    ("walk", "the depth", WALK, "if (*i >= w->cnt_max) {", "if (*i > w->cnt_max) {"),
+    ("walk", "where the bytecode starts", WALK, "bytes < -2 || bytes > 0x7ffffffe", "0"),
+    ("walk", "what is no code object", CODE, "KRAIT_FAULT_CODE_NOT_CODE", "KRAIT_LOSS_CNT + 99"),
+    ("elf", "the size of an object", ELF, "return bytes < OBJECT_MAX_BYTES ? bytes : 0;", "return bytes;"),
+    ("elf", "the address of _PyRuntime", ELF, '".PyRuntime") && sh.sh_addr', '".PyRuntime") && 1'),
+    ("code", "the end of the code", STATIC_VARS, "c->len - c->at < cnt || ", ""),
+    ("code", "the length of an instruction", STATIC_VARS, "i + 10 <= len", "i + 9 <= len"),
+    ("text", "a sequence's end", TEXT, "if (i >= len || bytes[i]", "if (bytes[i]"),
+    ("text", "what a terminal obeys", TEXT, "else if (!is_unsafe(cp))", "else if (cp)"),
+    ("maps", "the length of comm", PROCFS, "if (len >= sizeof(out->comm))", "if (0)"),
+    ("maps", "control characters in a name", PROCFS, "isprint((unsigned char)path[i])", "1"),
+    ("maps", "the module that a line ends", PROCFS, "if (m->is_open && !m->v[m->cnt - 1].is_loaded)", "if (0)"),
+    ("offsets", "places beyond 16 bits", OFFSETS, "if (!f->is_u32 && off >= KRAIT_NO_OFF)", "if (0)"),
+    ("offsets", "a str's header", OFFSETS, "ascii < walk->str_length_off + 8u)", "0)"),
+    ("threads", "how many interpreters", THREADS, "while (addr && cnt < INTERPS_MAX) {", "while (addr) {"),
+    ("threads", "an empty name", THREADS, "!p->text.len ||", ""),
+    ("threads", "unsafe characters", PYOBJECT,
+     "text_add_pystr(out, buf, (size_t)chars * text.width, text.width);",
+     "strbuf_add(out, buf, (size_t)chars * text.width);"),
+    ("objects", "the budget", PYOBJECT, "if (!r->reads_left)", "if (0)"),
+    ("objects", "a text's length", PYOBJECT,
+     "chars = text.chars > max_chars ? max_chars : text.chars;", "chars = text.chars;"),
+    ("objects", "how many entries", PYDICT,
+     "return t->cnt <= (t->values ? SPLIT_MAX : ENTRIES_MAX) ? 0 : -EINVAL;", "return 0;"),
+    ("objects", "values beside the keys", PYDICT, "entry.value = values[i];", "entry.value = values[0];"),
+    ("prove", "whose a thread is", PROVE, "u64_at(ts, w->ts_interp_off) != interp", "0"),
+    ("prove", "the thread before", PROVE, "u64_at(ts, w->ts_prev_off) != prev", "0"),
+    ("prove", "what the type is called", PROVE, '!memcmp(name, "code", 5)', "1"),
+]  # fmt: skip
+
+
+def copy_tree(folder, out):
+    """The sources, and what has been built of them, so that make goes on from there."""
+    tree = os.path.join(folder, "tree")
+    shutil.rmtree(tree, ignore_errors=True)
+    os.makedirs(tree)
+    for name in COPIED + [out]:
+        source = os.path.join(ROOT, name)
+        if os.path.isdir(source):
+            ignored = shutil.ignore_patterns("corpus", "findings", "breaks", "lint", "__pycache__")
+            shutil.copytree(source, os.path.join(tree, name), symlinks=True, ignore=ignored)
+        else:
+            shutil.copy2(source, os.path.join(tree, name))
+    return tree
+
+
+def write(path, text):
+    """With a time of its own, so that make notices within the same second too."""
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    later = time.time() + 1
+    os.utime(path, (later, later))
+
+
+def build(tree, out, target):
+    make = os.environ.get("MAKE", "make")
+    command = [make, "--no-print-directory", "OUT=" + out, "%s/fuzz/fuzz_%s" % (out, target)]
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS")}
+    done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stdout[-2000:] + done.stderr[-2000:])
+    return done.returncode == 0
+
+
+def try_break(tree, folder, out, seconds, one):
+    """What became of it: (found, sentence)."""
+    target, _, name, old, new = one
+    path = os.path.join(tree, name)
+    with open(path, encoding="utf-8") as stream:
+        text = stream.read()
+    if text.count(old) != 1:
+        return False, "its place is not in %s any more" % name
+    write(path, text.replace(old, new))
+    try:
+        if not build(tree, out, target):
+            return False, "does not compile"
+        work = os.path.join(folder, "work")
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(os.path.join(folder, "seeds", target), os.path.join(work, "seeds", target))
+        start = time.monotonic()
+        output, status = run.run_target(
+            os.path.join(tree, out, "fuzz", "fuzz_" + target), target, seconds, work
+        )
+        took = time.monotonic() - start
+    finally:
+        write(path, text)
+    report = run.REPORT.search(output)
+    if status == 0 or not report:
+        return False, "not found in %d s" % took
+    line = output[report.start() :].splitlines()[0]
+    return True, "found after %.1f s: %s" % (took, line.strip()[:100])
+
+
+def main():
+    if len(sys.argv) < 4 or not sys.argv[1].isdigit():
+        sys.stderr.write(__doc__)
+        return 2
+    seconds, folder, out = int(sys.argv[1]), os.path.abspath(sys.argv[2]), sys.argv[3]
+    chosen = [b for b in BREAKS if len(sys.argv) == 4 or b[0] in sys.argv[4:]]
+    tree = copy_tree(folder, out)
+    seeds.write_all(os.path.join(folder, "seeds"), sorted({b[0] for b in chosen}))
+    found = 0
+    for one in chosen:
+        is_found, text = try_break(tree, folder, out, seconds, one)
+        print("fuzz-breaks: %s: %s: %s" % (one[0], one[1], text), flush=True)
+        found += is_found
+    print("fuzz-breaks: %d breaks, %d found" % (len(chosen), found))
+    shutil.rmtree(tree)
+    return 0 if found == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
