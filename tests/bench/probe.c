@@ -301,7 +301,7 @@ static void say_reading(const struct held *held)
 		 held->scratches ? "true" : "false", (unsigned long long)now_ns(),
 		 (unsigned long long)info.run_time_ns, (unsigned long long)info.run_cnt,
 		 (unsigned long long)c[KRAIT_CNT_TARGET_TICKS],
-		 (unsigned long long)c[KRAIT_CNT_UNJUDGED_TICKS],
+		 (unsigned long long)c[KRAIT_CNT_UNKNOWN_TICKS],
 		 (unsigned long long)c[KRAIT_CNT_SAMPLES], (unsigned long long)c[KRAIT_CNT_STACKS],
 		 (unsigned long long)c[KRAIT_CNT_CODES],
 		 (unsigned long long)c[KRAIT_CNT_RING_BYTES], (unsigned long long)held->maps_bytes);

@@ -30,7 +30,8 @@ static void on_limit(int signal_number)
 int priority_raise(void)
 {
 	struct sigaction action = {.sa_handler = on_limit, .sa_flags = SA_RESTART};
-	struct rlimit limit = {.rlim_cur = REALTIME_MAX_MS * 1000, .rlim_max = RLIM_INFINITY};
+	struct rlimit limit = {.rlim_cur = (rlim_t)REALTIME_MAX_MS * 1000,
+			       .rlim_max = RLIM_INFINITY};
 
 	if (was_revoked)
 		return -ETIME;

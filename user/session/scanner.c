@@ -249,23 +249,23 @@ static _Noreturn void keep(struct page *page, int keeper_fd, int work_fd)
 
 static int start_keeper(struct scanner *s)
 {
-	int work[2], keeper[2];
+	int requests[2], keeper[2];
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, work) != 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, requests) != 0)
 		return -errno;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, keeper) != 0) {
 		int err = -errno;
 
-		close(work[0]);
-		close(work[1]);
+		close(requests[0]);
+		close(requests[1]);
 		return err;
 	}
 	s->keeper_pid = fork();
 	if (s->keeper_pid == 0)
-		keep(s->page, keeper[1], work[1]);
-	close(work[1]);
+		keep(s->page, keeper[1], requests[1]);
+	close(requests[1]);
 	close(keeper[1]);
-	s->work_fd = work[0];
+	s->work_fd = requests[0];
 	s->keeper_fd = keeper[0];
 	return s->keeper_pid < 0 ? -errno : 0;
 }
