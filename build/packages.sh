@@ -5,7 +5,8 @@
 #
 #   build/packages.sh missing          one line about what the build lacks; nothing if all is there
 #   build/packages.sh install build    install that with the system's package manager
-#   build/packages.sh install test     and what the tests lack
+#   build/packages.sh install example  what the example of `make profile` takes
+#   build/packages.sh install test     all that the build and the tests lack
 #   build/packages.sh install kernels  what `make test-kernels` takes
 #   build/packages.sh install fuzz     what `make fuzz` takes
 #
@@ -22,7 +23,8 @@ BPFTOOL=${BPFTOOL:-bpftool}
 PATH=$PATH:/usr/sbin:/sbin
 
 # For what (wish: the build does without, and is better with; more: so do the tests, and not every
-# release of a distribution has it; kernels: make test-kernels; fuzz: make fuzz), what is looked
+# release of a distribution has it; example: make profile, where no Python is busy; kernels: make
+# test-kernels; fuzz: make fuzz), what is looked
 # for, and the package that has it: apt, dnf, pacman, apk ("-": none).
 table() {
 	cat <<'EOF'
@@ -41,6 +43,7 @@ build  header:uthash.h                     uthash-dev            uthash-devel   
 build  header:jansson.h                    libjansson-dev        jansson-devel          jansson     jansson-dev
 build  header:cap-ng.h                     libcap-ng-dev         libcap-ng-devel        libcap-ng   libcap-ng-dev
 build  header:seccomp.h                    libseccomp-dev        libseccomp-devel       libseccomp  libseccomp-dev
+example python3                            python3               python3                python      python3
 test   header:cmocka.h                     libcmocka-dev         libcmocka-devel        cmocka      cmocka-dev
 test   pytest                              python3-pytest        python3-pytest         python-pytest  py3-pytest
 test   pymodule:greenlet                   python3-greenlet      python3-greenlet       python-greenlet  py3-greenlet
@@ -79,6 +82,7 @@ has() {
 	clang) command -v "$CLANG" >/dev/null ;;
 	# Ubuntu's bpftool is a wrapper that fails when it has none for the running kernel.
 	bpftool) "$BPFTOOL" version >/dev/null 2>&1 ;;
+	python3) [ -x /usr/bin/python3 ] || command -v python3 >/dev/null ;;
 	pytest) /usr/bin/python3 -c 'import pytest' >/dev/null 2>&1 ;;
 	pyheaders) [ -e "$(/usr/bin/python3 -c "$ask_pyheaders" 2>/dev/null)/Python.h" ] ;;
 	pymodule:*) /usr/bin/python3 -c "import ${1#pymodule:}" >/dev/null 2>&1 ;;
@@ -120,6 +124,7 @@ missing() {
 		case "$1 $for" in
 		test\ more | test\ kernels | test\ fuzz) continue ;;
 		"need build" | "build build" | "build wish" | "more more" | "kernels kernels" | test\ *) ;;
+		"example example") ;;
 		"fuzz fuzz" | "fuzz build" | "fuzz wish") ;;
 		*) continue ;;
 		esac
@@ -223,14 +228,14 @@ case "${1:-} ${2:-}" in
 		too_old
 	fi
 	;;
-"install build" | "install kernels" | "install fuzz")
+"install build" | "install example" | "install kernels" | "install fuzz")
 	install_missing "$2"
 	;;
 "install test")
 	install_missing test && install_more
 	;;
 *)
-	echo "usage: build/packages.sh missing | install build | install test | install kernels | install fuzz" >&2
+	echo "usage: build/packages.sh missing | install build|example|test|kernels|fuzz" >&2
 	exit 2
 	;;
 esac

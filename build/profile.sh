@@ -51,18 +51,17 @@ trap end_example EXIT
 # krait ends at Ctrl-C by itself and writes what it has; this only must not end before it.
 trap : INT TERM
 
-# The system's own first: a version manager's python3 is a script that takes its time to start one.
-python=/usr/bin/python3
-[ -x $python ] || python=$(command -v python3)
+# A host without any Python gets one here, since there would be nothing to see.
+start_example() {
+	build/packages.sh install example || exit 1
+	# The system's own first: a version manager's python3 is a script that takes its time to start one.
+	python=/usr/bin/python3
+	[ -x $python ] || python=$(command -v python3)
+	"$python" $EXAMPLE &
+	example_pid=$!
+	echo "krait: no busy Python process here; running $EXAMPLE as an example (pid $example_pid)"
+}
 
-if ! has_busy_python; then
-	if [ -n "$python" ]; then
-		"$python" $EXAMPLE &
-		example_pid=$!
-		echo "krait: no busy Python process here; running $EXAMPLE as an example (pid $example_pid)"
-	else
-		echo "krait: no busy Python process here, and no python3 for the example"
-	fi
-fi
+has_busy_python || start_example
 
 ./krait record -a -F 99 -d $SECONDS_LONG
