@@ -23,8 +23,8 @@ import kraitrun
 import targets
 
 FREQ_HZ = 999
-# Some 200 ticks for each, of which those are lost that hit before krait has looked at all of them at
-# once. What counts is that each sample is right, so a few will do.
+# Some 200 ticks for each, but for those that hit before krait has looked at all of them at once: a
+# program goes on until it has a few samples. What counts is that each of them is right.
 CPU_S = 0.2
 LEAST = 5
 SPIN = "embedded"
@@ -100,6 +100,16 @@ class Program(targets.Workload):
         self.tell("go")
 
 
+@contextlib.contextmanager
+def ended_on_error(program):
+    """For what is still to be done to a program that runs, before the fixture has it."""
+    try:
+        yield
+    except BaseException:
+        program.__exit__()
+        raise
+
+
 # ---- Making files ----
 
 
@@ -133,7 +143,7 @@ def strip_headers(path):
 
 
 def library(py, suffix):
-    """pyenv's libpython: .so.1.0 or .a."""
+    """An interpreter's libpython: .so.1.0 or .a."""
     prefix = os.path.dirname(os.path.dirname(os.path.realpath(py.executable)))
     for folder, _, names in os.walk(os.path.join(prefix, "lib")):
         for name in names:
@@ -281,7 +291,8 @@ def loaded_and_deleted(folder, py):
     """As single-file programs do: unpacked, loaded by dlopen, and removed."""
     lib = copy(library(py, ".so.1.0"), folder, "embedded.bin")
     program = run_library(folder, py, lib)
-    os.unlink(lib)
+    with ended_on_error(program):
+        os.unlink(lib)
     return program
 
 
@@ -314,27 +325,38 @@ def zipapp(folder, py):
 
 def deleted(folder, py):
     program = run_copy(folder, py, name="python")
-    os.unlink(os.readlink("/proc/%d/exe" % program.pid))
+    with ended_on_error(program):
+        os.unlink(os.readlink("/proc/%d/exe" % program.pid))
     return program
+
+
+def successor(py):
+    """The program of another version. It may lie in another root tree: it is not run."""
+    found = [other for other in targets.SUPPORTED if other.is_plain and other.minor != py.minor]
+    if not found:
+        raise Absent("no second version of CPython to put in its place")
+    return os.path.realpath(found[-1].executable)
 
 
 def replaced(folder, py):
     """By another version, before krait starts."""
+    other = successor(py)
     program = run_copy(folder, py, name="python")
-    replace(program)
+    with ended_on_error(program):
+        replace(program, other)
     return program
 
 
-def replace(program):
+def replace(program, other):
     """Another version is renamed over the program, as package managers do."""
     path = os.readlink("/proc/%d/exe" % program.pid)
-    other = [py for py in targets.SUPPORTED if py.source == "pyenv" and py.minor != (3, 11)][-1]
-    shutil.copy(os.path.realpath(other.executable), path + ".new")
+    shutil.copy(other, path + ".new")
     os.rename(path + ".new", path)
 
 
 def replaced_later(folder, py):
     """The same, while krait records: see live_through."""
+    successor(py)
     return run_copy(folder, py, name="python")
 
 
@@ -432,23 +454,56 @@ def per_version():
             yield Case(program_stripped, py, "_PyRuntime in nginx")
 
 
+def lacking(what, reason):
+    """A case that stands for those that this host can't have: a skip that is counted and told."""
+
+    def absent(folder, py):
+        raise Absent(reason)
+
+    absent.__name__ = what
+    return Case(absent, None)
+
+
+def system_cases():
+    try:
+        py = system_python()
+    except Absent as reason:
+        yield lacking("system_linked", str(reason))
+        return
+    yield Case(system_linked, py, "_PyRuntime in host")
+    yield Case(system_linked_pie, py, "_PyRuntime in host")
+    yield Case(fully_static, py, "_PyRuntime in host")
+    yield Case(in_memory, py, "_PyRuntime in memfd:anything")
+    yield Case(deleted, py, r"_PyRuntime in python \(deleted\)")
+    yield Case(replaced, py, r"_PyRuntime in python \(deleted\)")
+    yield Case(replaced_later, py, "_PyRuntime in python")
+    yield Case(uwsgi, py, "_PyRuntime in libpython")
+
+
+def newest_of_host():
+    """pyenv's newest, whose interpreter is in its libpython; or else the system's, which has one too."""
+    found = [py for py in targets.SUPPORTED if py.source in ("pyenv", "system")]
+    return max(found, key=lambda py: (py.source == "pyenv", py.version), default=None)
+
+
+def newest_cases():
+    py = newest_of_host()
+    if not py:
+        yield lacking("linked_with", "neither pyenv nor the system has a CPython that krait supports")
+        return
+    where = "_PyRuntime in (libpython|python)"
+    yield Case(linked_with, py, "_PyRuntime in libpython")
+    yield Case(loaded_and_deleted, py, r"_PyRuntime in embedded.bin \(deleted\)")
+    yield Case(venv, py, where)
+    yield Case(zipapp, py, where)
+
+
 def cases():
     yield from per_version()
-    with contextlib.suppress(Absent):
-        py = system_python()
-        yield Case(system_linked, py, "_PyRuntime in host")
-        yield Case(system_linked_pie, py, "_PyRuntime in host")
-        yield Case(fully_static, py, "_PyRuntime in host")
-        yield Case(in_memory, py, "_PyRuntime in memfd:anything")
-        yield Case(deleted, py, r"_PyRuntime in python \(deleted\)")
-        yield Case(replaced, py, r"_PyRuntime in python \(deleted\)")
-        yield Case(replaced_later, py, "_PyRuntime in python")
-        yield Case(uwsgi, py, "_PyRuntime in libpython")
-    for py in [py for py in targets.SUPPORTED if py.source == "pyenv"][-1:]:
-        yield Case(linked_with, py, "_PyRuntime in libpython")
-        yield Case(loaded_and_deleted, py, r"_PyRuntime in embedded.bin \(deleted\)")
-        yield Case(venv, py, "_PyRuntime in libpython")
-        yield Case(zipapp, py, "_PyRuntime in libpython")
+    if not any(py.source == "pyenv" for py in targets.SUPPORTED):
+        yield lacking("linked_in", "no CPython of pyenv, of which each version would be linked in")
+    yield from system_cases()
+    yield from newest_cases()
 
 
 CASES = {case.name: case for case in cases()}
@@ -470,16 +525,26 @@ def listing():
     return {entry["pid"]: entry for entry in json.loads(kraitrun.krait("ps", "--json").out)["processes"]}
 
 
-def end_each(programs):
-    """Kills each once it has had its CPU time: so many at once would have little of it."""
-    left = {program: targets.cpu_seconds(program.pid) + CPU_S for program in programs}
-    end = time.monotonic() + 120
-    while left:
-        assert time.monotonic() < end, "the programs get no CPU time"
-        for program in [p for p in left if targets.cpu_seconds(p.pid) >= left[p]]:
-            program.process.kill()
-            del left[program]
-        time.sleep(0.02)
+def has_samples(stacks, program):
+    case = CASES[program.name]
+    mine = [s for s in folded.of_pid(stacks, program.pid) if s.frames[-1].name == "spin"]
+    return case.why or folded.total(mine) >= LEAST
+
+
+def end_each(programs, krait, output):
+    """Kills each once it has had its CPU time, and samples if it can have some: so many at once would
+    have little of it."""
+    goal = {program: targets.cpu_seconds(program.pid) + CPU_S for program in programs}
+    end = time.monotonic() + targets.WAIT_S
+    while goal:
+        assert time.monotonic() < end, "no CPU time or samples: " + " ".join(p.name for p in goal)
+        ready = [p for p in goal if targets.cpu_seconds(p.pid) >= goal[p]]
+        stacks = krait.snapshot(output) if ready else []
+        for program in ready:
+            if has_samples(stacks, program):
+                program.process.kill()
+                del goal[program]
+        time.sleep(0.1)
 
 
 def live_through(builds, output):
@@ -491,11 +556,11 @@ def live_through(builds, output):
             program.go()
         targets.wait_cpu([program.pid for program in later], CPU_S)
         for program in later:
-            replace(program)
+            replace(program, successor(system_python()))
         builds.ps_after = listing()
         for program in others:
             program.go()
-        end_each(later + others)
+        end_each(later + others, krait, output)
         builds.run = krait.stop()
 
 
@@ -516,7 +581,7 @@ def builds(request, tmp_path_factory):
                 builds.programs[case.name] = program
             except Absent as reason:
                 builds.absent[case.name] = str(reason)
-            except (AssertionError, OSError, subprocess.SubprocessError) as error:
+            except Exception as error:  # of one case: the others go on
                 builds.broken[case.name] = repr(error)
         builds.ps = listing()
         live_through(builds, folder / "run.folded")
@@ -584,19 +649,28 @@ def test_replaced_is_still_what_runs(builds, name):
     assert entry["ready"] and entry["found_by"] == "_PyRuntime in python (deleted)", entry
 
 
+def exchangeable():
+    """Two versions of CPython that live in one root tree, so that one can exec the other."""
+    plain = [py for py in targets.SUPPORTED if py.is_plain]
+    for py in reversed(plain):
+        older = [other for other in plain if other.root == py.root and other.minor < py.minor]
+        if older:
+            return older[-1], py
+    pytest.skip("no two versions of CPython in one root tree to exchange")
+
+
 def test_exec_of_what_replaced_it(tmp_path):
     """A program that is replaced by another version, and then runs itself again by its path."""
-    pyenv = [py for py in targets.SUPPORTED if py.source == "pyenv"]
-    if len(pyenv) < 2:
-        pytest.skip("no two CPythons to exchange")
-    old, new = pyenv[-2:]
-    path = copy(old.executable, tmp_path, "python")
-    moved = targets.pythons.Python(str(path), old.version, "moved")
+    old, new = exchangeable()
+    inside, outside = old.place("", "exchanged/python")
+    folder = type(tmp_path)(outside).parent
+    copy(old.executable, folder, "python")
+    moved = targets.pythons.Python(inside, old.version, "moved", old.root)
     script, output = targets.script(moved, "execs"), tmp_path / "run.folded"
-    with targets.Workload(moved, "execs", path, script) as workload:
+    with targets.Workload(moved, "execs", inside, script) as workload:
         with kraitrun.start_record("-p", workload.pid, "-F", FREQ_HZ, "-o", output) as krait:
             targets.wait_cpu([workload.pid], CPU_S)
-            os.rename(copy(new.executable, tmp_path, "new"), path)
+            os.rename(copy(new.executable, folder, "new"), outside)
             workload.tell("go")
             assert workload.hear("ready")["version"] == list(new.version)
             targets.wait_cpu([workload.pid], CPU_S)

@@ -7,7 +7,7 @@
     suite.py script NAME [SCRIPT]...     Python scripts that exit 0 when all is well
     suite.py oracle NAME PROGRAM         line tables: PROGRAM against every CPython here
     suite.py table NAME SCRIPT [ARG]...  a script whose last line counts as pytest's does
-    suite.py all                         every suite through make, until one fails
+    suite.py all                         every suite through make; red if one of them is
 
 A suite's own output passes through as it comes. Then follows one closing line, "unit: 40 passed, 0
 failed, 0 skipped", which counts what the runners themselves reported, never more: a program that
@@ -22,16 +22,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROOT = os.path.dirname(TESTS)
 
 # The order is that of cost: what fails soonest comes first.
-SUITES = ["lint", "unit", "host", "layouts", "golden", "oracle", "accuracy", "e2e"]
+SUITES = ["lint", "tools", "unit", "host", "layouts", "golden", "oracle", "accuracy", "e2e"]
 TARGETS = {"lint": "lint", "accuracy": "test-accuracy-short"}  # others: test-SUITE
 NEED_ROOT = ["accuracy", "e2e"]
 # A hung program must not hang the whole run.
-TIMEOUT_S = {"cmocka": 300, "script": 300, "oracle": 300, "pytest": 1200, "table": 1800}
+TIMEOUT_S = {"cmocka": 300, "script": 300, "oracle": 300, "pytest": 2400, "table": 1800}
 
 
 class Tally:
@@ -219,33 +220,35 @@ def read_tally(path):
     return total, lines
 
 
+def run_one(suite, env, path):
+    """Whether the suite is green. What can't count for itself is counted here: lint, and a build that
+    broke before its suite came to count anything."""
+    before = read_tally(path)[0].failed
+    target = TARGETS.get(suite, "test-" + suite)
+    print("== %s" % suite, flush=True)
+    argv = [os.environ.get("MAKE", "make"), "--no-print-directory", target]
+    start = time.monotonic()
+    status = subprocess.run(argv, cwd=ROOT, env=env, check=False).returncode
+    seconds = time.monotonic() - start
+    if suite == "lint" or (status and read_tally(path)[0].failed == before):
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write("%s %d %d 0\n" % (suite, status == 0, status != 0))
+    print("== %s took %.0f s" % (suite, seconds), flush=True)
+    return status == 0
+
+
 def run_all():
-    """Stops at the first suite that fails; the last line counts what was run until then."""
-    status = 0
+    """Every suite, whatever came of the ones before it; the last line is the sum of all."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "tally")
         open(path, "w", encoding="utf-8").close()
         env = dict(os.environ, KRAIT_TALLY=path)
-        for suite in SUITES:
-            target = TARGETS.get(suite, "test-" + suite)
-            print("== %s" % suite, flush=True)
-            argv = [os.environ.get("MAKE", "make"), "--no-print-directory", target]
-            status = subprocess.run(argv, cwd=ROOT, env=env, check=False).returncode
-            if suite == "lint" or (status and not failed_in(path)):
-                # Lint, or a build that broke before its suite could count anything.
-                with open(path, "a", encoding="utf-8") as stream:
-                    stream.write("%s %d %d 0\n" % (suite, status == 0, status != 0))
-            if status:
-                break
+        good = [run_one(suite, env, path) for suite in SUITES]
         total, lines = read_tally(path)
     print("== all")
     print("\n".join(lines))
     print("%d passed, %d failed" % (total.passed, total.failed), flush=True)
-    return 1 if status else 0
-
-
-def failed_in(path):
-    return read_tally(path)[0].failed
+    return 0 if all(good) and not total.failed else 1
 
 
 def main(argv):
