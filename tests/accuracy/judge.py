@@ -124,7 +124,9 @@ class Generated:
 
 
 JUDGES = {"families": Families, "pairs": Pairs, "generated": Generated}
-# What each of them must have been sampled in, for its verdict to mean anything.
+# What each of them must have been sampled in, for its verdict to mean anything, and which share of its
+# CPU time each of these has at least, in every CPython and its debug build: measured, and halved.
 BOTH = {"families": {"a_leaf", "b_leaf"}, "pairs": {"one", "two", "turns", "end_one", "end_two"}}
+LEAST_SHARE = 0.005
 # Functions that are on a stack some hundred times.
 RECURSIONS = {"even", "odd", "descend"}

@@ -14,10 +14,11 @@ import os
 
 import targets
 from folded import Frame
+from targets import chance
 
-# Of the samples, how many may have a marker in place of frames: a walk can be caught in the middle
-# of a push. More is a defect.
-MARKED_SHARE = 0.005
+# Of the samples, how many have a marker in place of frames: a walk can be caught in the middle of a
+# push. More is a defect.
+MARKED_SHARE = 0.002
 
 
 def spans(name):
@@ -135,7 +136,7 @@ def assert_possible(chains, stacks):
     text = "; ".join(map(brief, wrong[:3]))
     assert not wrong, "%d impossible stacks, such as %s" % (len(wrong), text)
     marked = [stack for stack in stacks if is_marker(stack.frames[0])]
-    assert total(marked) <= MARKED_SHARE * total(stacks), brief(marked[0])
+    assert chance.at_most(total(marked), total(stacks), MARKED_SHARE), brief(marked[0])
 
 
 def brief(stack):
@@ -145,11 +146,14 @@ def brief(stack):
     return "%d * %s" % (stack.count, " > ".join(frames))
 
 
-def assert_whole(chains, stacks, label, least=5):
-    """Each chain of the label was met, whole and at its very line: the workload spends its time
-    there, and a hundred ticks are usual."""
+def assert_whole(chains, stacks, label, share):
+    """Each chain of the label was met, whole and at its very line: the workload spends that share of
+    its time there, or more."""
+    cnt = total(stacks)
     mine = chains.of_label(stacks, label)
     for chain in chains.chains[label]:
         found = [s for s in mine if chains.ends_chain(list(s.frames[2:]), chain)]
         text = "; ".join(map(brief, mine[:3]))
-        assert total(found) >= least, "%s: no %s, but %s" % (label, chain[-1], text)
+        is_met = chance.at_least(total(found), cnt, share)
+        text = "%d of %d samples of %s, and %s" % (total(found), cnt, chain[-1], text)
+        assert is_met, "%s: %s" % (label, text)

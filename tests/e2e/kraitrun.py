@@ -19,14 +19,18 @@ KRAIT = os.environ.get("KRAIT") or os.path.join(TREE, "krait")
 # the end can be told from another user's.
 SESSION = "KRAIT_E2E=" + uuid.uuid4().hex
 ENV = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", **dict([SESSION.split("=")]))
+# At thousands of ticks a second krait would give up some for its ceiling, and have each sample stand for
+# several: then they are no longer as many as they say.
+UNGOVERNED = ("--max-cpu", "100")
 # What krait may take on top of the time it was asked to record. A busy two-core host is slow.
-GRACE_S = 30
+GRACE_S = 60
 
 LEDGER = re.compile(
     r"^krait: ledger: (?P<ticks>\d+) ticks on targets = (?P<samples>\d+) samples"
     r" \+ (?P<losses>\d+) accounted for$",
     re.M,
 )
+EARLY = re.compile("while the interpreter was starting|before krait knew what they were")
 Ledger = namedtuple("Ledger", "ticks samples losses")
 
 
@@ -60,6 +64,16 @@ class Run:
     @property
     def ledger(self):
         return ledger(self.err)
+
+    @property
+    def early(self):
+        """Ticks that came before krait knew the process: how many depends on how soon it came to run."""
+        return sum(cnt for sentence, cnt in losses(self.err).items() if EARLY.search(sentence))
+
+    @property
+    def walked(self):
+        """The other ticks: each of them is a sample, unless the walker found a reason."""
+        return self.ledger.ticks - self.early
 
 
 class Krait:
@@ -102,6 +116,17 @@ class Krait:
         out, err = self.process.communicate(timeout=timeout)
         return Run(self.argv, self.process.returncode, out or b"", err.decode("utf-8"))
 
+    def snapshot(self, path):
+        """The stacks so far: SIGUSR1 has them written to the file that it was given."""
+        if os.path.exists(path):
+            os.unlink(path)
+        self.send(signal.SIGUSR1)
+        end = time.monotonic() + GRACE_S
+        while not os.path.exists(path):
+            assert time.monotonic() < end, "no snapshot"
+            time.sleep(0.01)
+        return folded.read(path)
+
     def stop(self, number=signal.SIGINT):
         """Ends a recording as a person does; its books must balance."""
         self.send(number)
@@ -138,14 +163,14 @@ def krait(*args, timeout=GRACE_S, prefix=(), cwd=None):
 
 def record(*args, code=0, seconds=0):
     """`krait record ARGS` to its end; the exit status and the books are asserted."""
-    run = krait("record", *args, timeout=seconds + GRACE_S)
+    run = krait("record", *UNGOVERNED, *args, timeout=seconds + GRACE_S)
     check(run, code)
     return run
 
 
 def start_record(*args):
     """`krait record ARGS`, sampling when this returns. For `with`; end it with .stop()."""
-    running = Krait(("record",) + args)
+    running = Krait(("record",) + UNGOVERNED + args)
     try:
         return running.wait_sampling()
     except BaseException:

@@ -13,6 +13,7 @@ import kraitrun
 
 sys.path.insert(0, os.path.join(kraitrun.TREE, "tests"))
 
+import chance  # noqa: F401 - for the tests, which find it here
 import pythons
 
 EVERY = pythons.find()
@@ -21,7 +22,9 @@ SUPPORTED = [py for py in EVERY if py.minor in pythons.WANTED]
 # hour. (krait ps and the accuracy suite look at all of them.)
 EACH = [py for py in SUPPORTED if py.source not in ("sid-dbg", "musl-static")]
 WORKLOADS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workloads")
-STOP_S = 20
+STOP_S = 60
+# For CPU time, on a host that is busy with other work; the workloads give up after five minutes.
+WAIT_S = 240
 # Workloads that not every version can run, and the first that can.
 LEAST = {"coros": (3, 5), "pools": (3, 4), "awaits": (3, 6), "subs": (3, 8)}
 # And those that take a module that not every build has.
@@ -113,12 +116,33 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_cpu(pids, seconds, timeout=120):
-    """Returns once each of these processes has used so much CPU time from now on."""
-    goal = {pid: cpu_seconds(pid) + seconds for pid in pids}
+def wait_each_cpu(seconds, timeout=WAIT_S):
+    """Returns once each of these processes has used its CPU time ({pid: seconds}) from now on."""
+    goal = {pid: cpu_seconds(pid) + more for pid, more in seconds.items()}
     end = time.monotonic() + timeout
-    while any(cpu_seconds(pid) < goal[pid] for pid in pids):
+    while any(cpu_seconds(pid) < goal[pid] for pid in goal):
         assert time.monotonic() < end, "the workloads get no CPU time"
+        time.sleep(0.02)
+
+
+def wait_cpu(pids, seconds, timeout=WAIT_S):
+    """The same, for as much of each."""
+    wait_each_cpu(dict.fromkeys(pids, seconds), timeout)
+
+
+def thread_seconds(pid, tid):
+    """CPU time of a thread: /proc/PID/task/TID/schedstat, Documentation/scheduler/sched-stats.rst."""
+    with open("/proc/%d/task/%d/schedstat" % (pid, tid), encoding="ascii") as stream:
+        return int(stream.read().split()[0]) / 1e9
+
+
+def wait_threads(pid, tids, seconds, timeout=WAIT_S):
+    """Returns once each of these threads has used so much CPU time from now on: how threads share a
+    GIL is no chance that could be reckoned with."""
+    goal = {tid: thread_seconds(pid, tid) + seconds for tid in tids}
+    end = time.monotonic() + timeout
+    while any(thread_seconds(pid, tid) < goal[tid] for tid in tids):
+        assert time.monotonic() < end, "a thread gets no CPU time"
         time.sleep(0.02)
 
 

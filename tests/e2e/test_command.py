@@ -30,7 +30,10 @@ def test_short_command(py, tmp_path):
     assert {stack.pid for stack in stacks} == {facts["pid"]}
     assert folded.total(stacks) == run.ledger.samples
     named = folded.having(stacks, "burst")
-    assert folded.total(named) == pytest.approx(FREQ_HZ * facts["spent"], rel=0.15)
+    # Those before krait knew the process may be of burst(), on a busy host.
+    expected = FREQ_HZ * facts["spent"]
+    assert folded.total(named) <= 1.15 * expected, run
+    assert folded.total(named) + run.early >= 0.85 * expected, run
 
 
 @pytest.mark.parametrize(

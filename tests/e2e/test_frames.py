@@ -15,16 +15,19 @@ import kraitrun
 import targets
 from chains import Chains, assert_possible, assert_whole, brief
 from folded import Frame
+from targets import chance
 
-# Some 2,400 samples of each workload, so 100 for each of its places.
+# Some 3,200 samples of each workload. What share of them a place has at least: half of what is usual in
+# the slowest CPython, a debug build.
 FREQ_HZ = 3999
-CPU_S = 0.6
-WORKLOADS = ["shapes", "wide", "awaits"]
+CPU_S = 0.8
+WORKLOADS = {"shapes": 0.012, "wide": 0.02, "awaits": 0.012}
 DEPTHS = (300, 900, 5000)
 # Up to 3.10 a tick on 5,000 frames takes half a millisecond: at a higher rate the target would get
-# nowhere. Some 70 samples for each of the depths.
+# nowhere. Some 100 samples for each of the depths, which last for ten ticks or more.
 DEPTHS_HZ = 499
-DEPTHS_CPU_S = 0.4
+DEPTHS_CPU_S = 0.6
+DIVE_SHARE = 0.2
 
 STRING = "<string>"
 CONTEXTLIB = Frame(None, "/contextlib.py", None)
@@ -154,25 +157,25 @@ def recorded(py, tmp_path_factory):
         for workload in recorded.workloads.values():
             workload.stop()
     recorded.stacks = folded.read(output)
-    assert run.ledger.samples >= 0.95 * run.ledger.ticks, run
+    assert run.ledger.samples >= 0.95 * run.walked, run
     return recorded
 
 
-def check(chains, stacks, but=()):
+def check(chains, stacks, share, but=()):
     assert_possible(chains, stacks)
     for label in chains.chains.keys() - set(but):
-        assert_whole(chains, stacks, label)
+        assert_whole(chains, stacks, label, share)
 
 
 def test_what_c_code_calls_and_code_of_unusual_kinds(recorded):
     chains = Chains(recorded.workloads["shapes"], alone(SHAPES), SHAPES_PASSING)
     chains.move("define", recorded.workloads["shapes"].facts["define"])
-    check(chains, recorded.of("shapes"))
+    check(chains, recorded.of("shapes"), WORKLOADS["shapes"])
 
 
 def test_frames_larger_than_a_chunk(recorded):
     chains = Chains(recorded.workloads["wide"], alone(WIDE), WIDE_PASSING)
-    check(chains, recorded.of("wide"))
+    check(chains, recorded.of("wide"), WORKLOADS["wide"])
 
 
 def test_coroutines_and_generators(py, recorded):
@@ -180,7 +183,7 @@ def test_coroutines_and_generators(py, recorded):
     targets.skip_unless_run(py, "awaits")
     chains = Chains(recorded.workloads["awaits"], AWAITS, AWAITS_PASSING)
     stacks = [without_asyncio(stack) for stack in recorded.of("awaits")]
-    check(chains, stacks, but=["through"] if py.minor < (3, 11) else [])
+    check(chains, stacks, WORKLOADS["awaits"], but=["through"] if py.minor < (3, 11) else [])
 
 
 def is_of_loop(frame):
@@ -217,7 +220,7 @@ def dive(py, max_depth, tmp_path):
 def test_recursions_300_900_and_5000_deep(py, tmp_path):
     """Whole, over dozens of chunks."""
     workload, _, stacks = dive(py, 8192, tmp_path)
-    check(Chains(workload, alone(dives())), stacks)
+    check(Chains(workload, alone(dives())), stacks, DIVE_SHARE)
 
 
 def test_max_depth_cuts_the_outermost_frames(py, tmp_path):
@@ -225,11 +228,11 @@ def test_max_depth_cuts_the_outermost_frames(py, tmp_path):
     workload, run, stacks = dive(py, 1000, tmp_path)
     cut = [stack for stack in stacks if stack.frames[0].name == "[truncated]"]
     chains = Chains(workload, alone(dives()))
-    check(chains, [stack for stack in stacks if stack not in cut], but=["5000"])
+    check(chains, [stack for stack in stacks if stack not in cut], DIVE_SHARE, but=["5000"])
     assert {len(stack.frames) for stack in cut} == {1001}
     ends = [chains.whole(["deep"] * 1000), chains.chains["5000"][0][-1000:]]
     wrong = [s for s in cut if not any(chains.fits(list(s.frames[1:]), end) for end in ends)]
     assert not wrong, list(map(brief, wrong[:3]))
-    assert folded.total(cut) > 20
+    assert chance.at_least(folded.total(cut), folded.total(stacks), DIVE_SHARE)
     counted = re.findall(r"^krait: stacks truncated: (\d+) samples", run.err, re.M)
     assert counted == [str(folded.total(cut))]

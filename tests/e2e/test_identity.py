@@ -8,13 +8,16 @@ import time
 import folded
 import kraitrun
 import targets
-from targets import Workload, record_cpu, wait_cpu
+from targets import Workload, chance, record_cpu, wait_cpu
 
 sys.path.insert(0, os.path.join(kraitrun.TREE, "tests", "accuracy"))
 
 import judge
 
-FREQ_HZ = 4999
+# A process that does little but start threads: of a free-threaded one's ticks three of four are in no
+# Python frame. Of the samples, newcomers have that share at least.
+FREQ_HZ, CPU_S = 9999, 1
+NEWCOMER_SHARE = 0.015
 STOPS = 5
 # Two epochs of trust (bpf/code.h, TRUST_EPOCHS), of a second each.
 STOPPED_S = 2.1
@@ -65,9 +68,10 @@ def test_threads_that_a_fork_left_behind_are_gone(py, tmp_path):
     path = tmp_path / "x.folded"
     with Workload(py, "refork") as workload:
         pid = workload.facts["child"]
-        record_cpu([pid], 0.8, "-p", pid, "-F", FREQ_HZ, "-o", path)
+        record_cpu([pid], CPU_S, "-p", pid, "-F", FREQ_HZ, "-o", path)
         workload.stop()
     stacks = folded.of_pid(folded.read(path), pid)
     assert folded.having(stacks, "left_behind") == []
-    assert folded.total(folded.having(stacks, "newcomer")) > 5
-    assert folded.total(folded.having(stacks, "child")) > 300
+    cnt = folded.total(stacks)
+    assert chance.at_least(folded.total(folded.having(stacks, "newcomer")), cnt, NEWCOMER_SHARE)
+    assert chance.at_least(folded.total(folded.having(stacks, "child")), cnt, 0.2)

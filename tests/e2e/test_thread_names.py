@@ -3,7 +3,9 @@
 What Python's threading module calls its threads: one recording per interpreter, and what happens
 when a name changes.
 """
-import signal
+import contextlib
+import os
+import re
 import time
 
 import pytest
@@ -13,8 +15,9 @@ import kraitrun
 import targets
 
 FREQ_HZ = 1999
-# Of fifteen threads that share a GIL, so that each has had it several times.
+# Of fifteen threads that share a GIL; and of each of them, so that it has had 20 ticks and more.
 CPU_S = 1.2
+THREAD_S = 0.01
 NAMES = {
     "plain": "io-worker",
     "long": "a name that is longer than fifteen bytes",
@@ -43,6 +46,29 @@ class Recorded:
         return {stack.thread for stack in self.stacks if stack.tid == tid}
 
 
+def threads_of(pid, native_ids):
+    """Those threads of the process that have these ids in their own pid namespace, as krait has them."""
+    found = []
+    for tid in os.listdir("/proc/%d/task" % pid):
+        with contextlib.suppress(OSError):  # some don't live long
+            with open("/proc/%d/task/%s/status" % (pid, tid), encoding="utf-8") as stream:
+                ids = re.search(r"^NSpid:\s(.*)$", stream.read(), re.M)[1].split()
+            if int(ids[-1]) in native_ids:
+                found.append(int(tid))
+    return found
+
+
+def record(pids, workload, *args):
+    """Until each of the threads that the workload names, and that are these processes', has had its
+    time."""
+    native_ids = set(workload.facts["tids"].values())
+    with kraitrun.start_record("-p", pids[0], "-t", "-F", FREQ_HZ, *args) as krait:
+        targets.wait_cpu(pids[:1], CPU_S)
+        for pid in pids:
+            targets.wait_threads(pid, threads_of(pid, native_ids), THREAD_S)
+        return krait.stop()
+
+
 def read_comm(pid):
     with open("/proc/%d/comm" % pid, encoding="utf-8") as stream:
         return stream.read().rstrip("\n")
@@ -55,7 +81,7 @@ def recorded(py, tmp_path_factory):
     outputs = ["-o", folder / "run.folded", "-o", folder / "run.krait"]
     with targets.Workload(py, "threadnames") as workload:
         recorded.comm = read_comm(workload.pid)
-        targets.record_cpu([workload.pid], CPU_S, "-p", workload.pid, "-t", "-F", FREQ_HZ, *outputs)
+        record([workload.pid, workload.facts["tids"]["child main"]], workload, *outputs)
         recorded.lives = workload.stop()["lives"]
         recorded.tids = workload.facts["tids"]
     recorded.live = (folder / "run.folded").read_bytes()
@@ -107,7 +133,7 @@ def test_names_in_a_pid_namespace(one_py, tmp_path):
     with targets.Workload(one_py, "threadnames", prefix=prefix) as workload:
         with open("/proc/%d/task/%d/children" % (workload.pid, workload.pid)) as stream:
             pid = int(stream.read())
-        targets.record_cpu([pid], CPU_S, "-p", pid, "-t", "-F", FREQ_HZ, "-o", output)
+        record([pid], workload, "-o", output)
         workload.stop()
     assert workload.facts["pid"] == 1
     found = {stack.thread for stack in folded.of_pid(folded.read(output), pid)}
@@ -138,11 +164,7 @@ def test_name_given_within_a_second(one_py, tmp_path):
             start = time.monotonic()
             while not output.exists() or not any(s.tid == tid for s in folded.read(output)):
                 assert time.monotonic() < start + kraitrun.GRACE_S, "no sample of the thread"
-                output.unlink(missing_ok=True)
-                krait.send(signal.SIGUSR1)
-                while not output.exists():
-                    assert time.monotonic() < start + kraitrun.GRACE_S, "no snapshot"
-                    time.sleep(0.01)
+                krait.snapshot(output)
             assert name_of(tid, output) == "before"
             change(workload, "rename")
             took_s = time.monotonic() - start

@@ -8,7 +8,7 @@ import sys
 
 from harness import finish, ready, running
 
-STRETCH = range(5000)
+STRETCH = range(10000)
 TREE_DEPTH = 200
 # Before, what is thrown into a delegating generator runs without it or without what is below it:
 # sys._getframe() says so too (Objects/genobject.c, _gen_throw, up to 3.10).
@@ -228,7 +228,7 @@ asyncio.set_event_loop(loop)
 asleep = suspended()
 drive()
 ready()
-while running():
+while running(uneven=True):
     drive()  # line: module
 loop.close()
 for one in asleep:

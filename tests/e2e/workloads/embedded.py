@@ -2,7 +2,7 @@
 """
 One busy function, for interpreters that are embedded, moved or cut down: it asks little of them, since
 an extension module would bring a second libpython into a program that has one linked in. It runs from
-the first line on stdin until it is killed (two minutes are the safety net). uwsgi calls application().
+the first line on stdin until it is killed (ten minutes are the safety net). uwsgi calls application().
 """
 import sys
 
@@ -30,7 +30,7 @@ def application(environ, start_response):
         spin()  # drive: application
 
 
-signal.alarm(120)
+signal.alarm(600)
 if __name__ == "__main__":
     sys.stdout.write(ready())
     sys.stdout.flush()

@@ -112,6 +112,6 @@ ready(
     lines=lines_of_functions(functions),
     first={function.__name__: function.__code__.co_firstlineno for function in functions},
 )
-while running():
+while running(uneven=True):
     drive()
 finish()

@@ -36,6 +36,6 @@ def drive():
 
 drive()
 ready()
-while running():
+while running(uneven=True):
     drive()
 finish()

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
 What every workload shares: it says "ready" when it is warm, runs until its stdin is closed, and
-prints what it measured of itself as its last line. A minute is the safety net.
+prints what it measured of itself as its last line. Five minutes are the safety net.
 
 Runs under every Python from 2.7 on, so no newer syntax here.
 """
 import dis
 import json
 import os
+import random
 import select
 import sys
 import time
@@ -23,10 +24,12 @@ try:
 except ImportError:  # a CPython built without libffi; new enough to do without
     libc = None
 
-DEADLINE = time.time() + 60
+DEADLINE = time.time() + 300
 CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID = 2, 3  # linux/time.h
 SYS_GETTID = 186 if os.uname()[4] == "x86_64" else 178  # asm/unistd_64.h, asm-generic/unistd.h
 PR_SET_NAME = 15  # linux/prctl.h
+# The longest period of a sampling timer for which uneven turns are meant: that of 3,999 Hz.
+PERIOD_S = 0.00025
 commands = []
 
 
@@ -94,8 +97,19 @@ def ready(**facts):
     say("ready", **facts)
 
 
-def running(wait=0):
-    """False once stdin is closed. Lines that came in are appended to `commands`."""
+def lose_step():
+    """So that the timer's next ticks fall on other places of a turn than the last ones did, and each
+    turn is drawn by itself (tests/chance.py)."""
+    end = time.time() + random.random() * PERIOD_S
+    while time.time() < end:
+        pass
+
+
+def running(wait=0, uneven=False):
+    """False once stdin is closed. Lines that came in are appended to `commands`. uneven: for a loop
+    whose turns are all alike, and of which the places are counted."""
+    if uneven:
+        lose_step()
     if time.time() > DEADLINE:
         return False
     if not select.select([0], [], [], wait)[0]:

@@ -5,7 +5,7 @@ import threading
 from harness import finish, ready, running
 
 stop = threading.Event()
-threads = [threading.Thread(target=stop.wait, args=(60,)) for _ in range(2)]
+threads = [threading.Thread(target=stop.wait, args=(300,)) for _ in range(2)]
 for thread in threads:
     thread.start()
 ready()

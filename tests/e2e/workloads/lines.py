@@ -15,8 +15,9 @@ ONE = (0,)
 R_plain = R_lambda = R_nested = R_method = R_klass = R_static = R_prop = R_deeper = range(20000)
 R_listcomp = R_setcomp = R_dictcomp = R_genexpr = R_decorated = R_closure = range(20000)
 R_multi_call = R_multi_arith = R_multi_dict = R_multi_cond = R_multi_chain = range(20000)
-R_multi_string = R_finally = R_handler = R_with = R_loop = R_default = range(20000)
+R_multi_string = R_finally = R_with = R_loop = R_default = range(20000)
 R_far = R_wide = range(20000)
+R_handler = range(60000)  # to raise and to match an exception takes its time too
 
 
 def plain():
@@ -308,6 +309,6 @@ table = [
 ]
 drive()
 ready(table=table)
-while running():
+while running(uneven=True):
     drive()  # line: module
 finish()

@@ -11,6 +11,7 @@ import types
 
 from harness import finish, lines_of_functions, ready, running
 
+AT_END = range(200)  # for a share of the time that is sure to be sampled
 DEPTH = 200  # even; more than a chunk of frames: Python/pystate.c, DATA_STACK_CHUNK_SIZE
 
 
@@ -62,11 +63,13 @@ def odd(more):
 
 
 def end_one():
-    leaf()  # one
+    for _ in AT_END:  # one
+        leaf()  # one
 
 
 def end_two():
-    leaf()  # two
+    for _ in AT_END:  # two
+        leaf()  # two
 
 
 def one(gen):
@@ -99,6 +102,6 @@ functions = [value for value in globals().values() if isinstance(value, types.Fu
 both = turns()
 drive(both)
 ready(lines=lines_of_functions(functions), depth=DEPTH)
-while running():
+while running(uneven=True):
     drive(both)
 finish()

@@ -14,7 +14,7 @@ stop = threading.Event()
 
 
 def left_behind():
-    stop.wait(60)
+    stop.wait(300)
 
 
 def newcomer():

@@ -105,7 +105,7 @@ def turn():
 
 turn()
 ready()
-while not commands and running(wait=60):
+while not commands and running(wait=300):
     pass
 for name in spent:
     spent[name] = 0.0
@@ -115,6 +115,6 @@ while commands == ["go"] and running():
     turn()
 spent["between"] = ticked_seconds() - began - sum(spent.values())
 say("measured", spent=spent, leapt=clock["leapt"])
-while running(wait=60):
+while running(wait=300):
     pass
 finish()

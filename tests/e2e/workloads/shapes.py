@@ -10,7 +10,7 @@ import weakref
 
 from harness import finish, ready, running
 
-STRETCH = range(5000)
+STRETCH = range(10000)
 # The line of a decorator's call is the decorator's or, in some versions, the function's.
 decorated_at = set()
 TWO = (1, 2)
@@ -223,6 +223,6 @@ def drive():
 
 drive()
 ready(define=decorated_at.pop())
-while running():
+while running(uneven=True):
     drive()  # line: module
 finish()

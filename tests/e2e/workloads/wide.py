@@ -6,7 +6,7 @@ makes and drops their chunks as fast as it can. See chains.py.
 """
 from harness import finish, ready, running
 
-STRETCH = range(5000)
+STRETCH = range(20000)
 SOURCE = """
 def %s(call):
     %s = None
@@ -60,6 +60,6 @@ def drive():
 
 drive()
 ready()
-while running():
+while running(uneven=True):
     drive()  # line: module
 finish()
