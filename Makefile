@@ -87,7 +87,7 @@ FUZZERS := $(patsubst tests/%.c,$(OUT)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c))
 
 # ---- Tools that are missing: one line, before anything is tried ----
 
-NO_BUILD := clean help lint deps deps-test test profile uninstall
+NO_BUILD := clean help lint deps deps-test test test-fresh test-tools profile uninstall
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell CC='$(firstword $(CC))' CLANG='$(CLANG)' BPFTOOL='$(BPFTOOL)' \
 	build/packages.sh missing)
@@ -100,7 +100,8 @@ endif
 
 .PHONY: all clean install uninstall help lint deps deps-test profile bench pictures
 .PHONY: test test-unit test-host test-oracle test-golden test-layouts test-e2e tests-build
-.PHONY: test-accuracy test-accuracy-short test-kernels test-trust layouts fuzz fuzz-breaks
+.PHONY: test-tools test-fresh test-accuracy test-accuracy-short test-kernels test-trust layouts
+.PHONY: fuzz fuzz-breaks
 
 all: $(if $(MAIN_OBJ),$(KRAIT)) $(LIB)
 
@@ -215,6 +216,10 @@ test-host: $(HOST_TESTS)
 test-oracle: $(ORACLE)
 	@$(SUITE) oracle oracle $^
 
+# The tests' own tools: how suites are added up, how chance is reckoned with.
+test-tools:
+	@$(SUITE) pytest tools tests/tools
+
 layouts: test-layouts
 test-layouts:
 	@$(SUITE) script layouts $(wildcard tests/layouts/check.py)
@@ -238,12 +243,18 @@ test-trust: all
 
 # ---- For people ----
 
-# Everything: installs what the tests lack, builds, and runs every suite until one fails.
+# Everything: installs what the tests lack, builds, and runs every suite, whatever becomes of each.
 test:
 	@build/packages.sh install test
-	@$(MAKE) --no-print-directory all tests-build
+	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tests/pythons.py --install
 	@MAKE='$(MAKE)' $(SUITE) all
+
+# Both of the README's commands in a bare Debian 12 that is made for it, with the CPythons that are
+# built there; FRESH_PYTHONS=folder shares those of a cache instead.
+test-fresh:
+	@build/packages.sh install test
+	@$(PYTHON) tests/fresh/run.py $(if $(FRESH_PYTHONS),--pythons $(FRESH_PYTHONS))
 
 # On other kernels than this one: Debian's, in QEMU. Two minutes, and 95 MB of packages once.
 test-kernels: all
@@ -290,7 +301,8 @@ help:
 	@echo 'make            build ./krait'
 	@echo 'make profile    profile this host for ten seconds (root; installs what the build lacks)'
 	@echo 'make test       every test (root for all of them; installs what they lack)'
-	@echo 'make test-unit  one suite: test-unit test-host test-oracle test-golden test-layouts test-e2e'
+	@echo 'make test-unit  one suite: test-tools test-unit test-host test-oracle test-golden test-layouts test-e2e'
+	@echo 'make test-fresh     make profile and make test in a bare Debian 12, made for it by debootstrap'
 	@echo 'make test-accuracy  how right krait is: a table of errors, a row per CPython'
 	@echo "make test-kernels   Debian's kernels from 5.10 to the newest, in QEMU"
 	@echo 'make test-trust     what krait promises, tried for minutes (root)'
