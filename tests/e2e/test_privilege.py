@@ -37,6 +37,8 @@ def bits(names):
 
 
 SAMPLES = bits("chown dac_override fowner sys_nice perfmon")
+if privilege.is_paranoid():
+    SAMPLES |= 1 << 21  # CAP_SYS_ADMIN
 READS = bits("dac_read_search sys_ptrace checkpoint_restore")
 
 
@@ -180,6 +182,8 @@ def test_privileges_are_given_up(profiled):
 @pytest.mark.parametrize("caps", [None, FOUR], ids=["root", "four"])
 def test_the_command_loses_nothing(caps):
     """krait -- COMMAND: that is what it would be without krait."""
+    if caps:
+        privilege.need_perfmon()
     prefix = as_user(NOBODY, caps) if caps else []
     command = ["grep", "-E", "^(Cap|NoNewPrivs|Seccomp|Groups|Uid)", "/proc/self/status"]
     alone = subprocess.run(prefix + command, capture_output=True, check=True)
@@ -196,6 +200,7 @@ def test_the_command_loses_nothing(caps):
 @pytest.fixture
 def with_deleted_library():
     """A Python whose libpython was deleted once it ran."""
+    privilege.need_perfmon()
     py = shared_python()
     prefix = os.path.dirname(os.path.dirname(os.path.realpath(py.executable)))
     with privilege.folder("/var/tmp") as where:
@@ -291,6 +296,7 @@ def test_user_namespace():
 
 def test_other_users_process_without_ptrace():
     """May load, may not read: of that process the line says what it takes."""
+    privilege.need_perfmon()
     with targets.Workload(static_python(), "spin") as workload:
         level = Level(*as_user(NOBODY, FOUR[:2]), kraitrun.KRAIT)
         with privilege.folder("/var/tmp") as where:
@@ -323,12 +329,14 @@ def test_doctor_of_root():
 
 
 def test_doctor_with_five():
+    privilege.need_perfmon()
     code, rows = doctor(*as_user(NOBODY, FIVE))
     assert (code, wrong(rows)) == (0, {})
 
 
 def test_doctor_with_four():
     """It can run, and says what the fifth would add."""
+    privilege.need_perfmon()
     code, rows = doctor(*as_user(NOBODY, FOUR))
     assert code == 0
     assert list(wrong(rows)) == ["map_files"]
@@ -338,6 +346,7 @@ def test_doctor_with_four():
 
 @pytest.mark.parametrize("cap", FIVE)
 def test_doctor_names_the_one_that_is_missing(cap):
+    privilege.need_perfmon()
     code, rows = doctor(*as_user(NOBODY, [have for have in FIVE if have != cap]))
     texts = " ".join(text for _, text in wrong(rows).values())
     assert [name for name in FIVE if "cap_" + name in texts] == [cap], rows

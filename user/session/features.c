@@ -194,6 +194,23 @@ static void check_task_storage(struct finding *f)
 		  "no BPF task storage: krait needs Linux 5.15 or later");
 }
 
+/*
+ * Debian's kernels, and others', have a third level of kernel.perf_event_paranoid (and a fourth),
+ * where CAP_PERFMON does not do: "security,perf: Allow further restriction of perf_event_open".
+ */
+static bool is_too_paranoid(void)
+{
+	FILE *in = fopen("/proc/sys/kernel/perf_event_paranoid", "re");
+	int level = 0;
+
+	if (in) {
+		if (fscanf(in, "%d", &level) != 1)
+			level = 0;
+		fclose(in);
+	}
+	return level > 2 && privilege_has(CAP_PERFMON) && !privilege_has(CAP_SYS_ADMIN);
+}
+
 static void check_perf(struct finding *f)
 {
 	struct perf_event_attr attr = {
@@ -208,6 +225,11 @@ static void check_perf(struct finding *f)
 	if (fd >= 0) {
 		close(fd);
 		found(f, FEATURE_OK, "perf_event cpu-clock on every CPU");
+	} else if (errno == EACCES && is_too_paranoid()) {
+		found(f, FEATURE_MISSING,
+		      "this kernel lets only root use perf_event_open: sysctl "
+		      "kernel.perf_event_paranoid=2, or run krait as root, or give it "
+		      "cap_sys_admin");
 	} else if (errno == EACCES || errno == EPERM) {
 		refused(f, FEATURE_MISSING, "perf_event_open on every CPU is", (int[]){CAP_PERFMON},
 			1);
