@@ -230,6 +230,10 @@ test-golden: all
 test-e2e: all
 	@$(SUITE) pytest e2e tests/e2e
 
+# What takes minutes of the promises in SECURITY.md.
+test-trust: all
+	@$(SUITE) pytest trust tests/trust
+
 # A table of errors, a row per CPython: some minutes. The short form is the suite of `make test`.
 test-accuracy: all $(ORACLE)
 	@$(SUITE) table accuracy tests/accuracy/run.py $(ORACLE)
@@ -304,8 +308,8 @@ help:
 	@echo 'make test-unit  one suite: test-tools test-unit test-host test-oracle test-golden test-layouts test-e2e'
 	@echo 'make test-fresh     make profile and make test in a bare Debian 12, made for it by debootstrap'
 	@echo 'make test-accuracy  how right krait is: a table of errors, a row per CPython'
+	@echo 'make test-trust     the promises of SECURITY.md that take minutes to test'
 	@echo "make test-kernels   Debian's kernels from 5.10 to the newest, in QEMU"
-	@echo 'make test-trust     what krait promises, tried for minutes (root)'
 	@echo 'make fuzz       every parser of foreign bytes, with libFuzzer: FUZZ_S=30 seconds each'
 	@echo 'make fuzz-breaks  that each of them finds a check left out on purpose: FUZZ_BREAK_S=120 each'
 	@echo 'make lint       formatting, function lengths, include directions, clang-tidy, cppcheck'
