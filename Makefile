@@ -241,10 +241,6 @@ test-accuracy: all $(ORACLE)
 test-accuracy-short: all
 	@$(SUITE) table accuracy tests/accuracy/run.py --short
 
-# What krait promises, the tests of which take minutes. No part of `make test`.
-test-trust: all
-	@$(SUITE) pytest trust tests/trust
-
 # ---- For people ----
 
 # Everything: installs what the tests lack, builds, and runs every suite, whatever becomes of each.

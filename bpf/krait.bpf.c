@@ -218,9 +218,7 @@ static __always_inline struct thread_key thread_key_of(struct task_struct *task)
 #else
 	/* libc decides how far pthread_self() lies from the thread pointer, so what gettid(2) says
 	 * to the thread is compared: 3.11 and later. */
-	struct upid *upid = innermost(BPF_CORE_READ(task, thread_pid));
-
-	key.native_id = BPF_CORE_READ(upid, nr);
+	key.native_id = task->thread_pid->level ? own_tid(task) : task->pid;
 #endif
 	return key;
 }

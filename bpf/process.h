@@ -67,6 +67,14 @@ static __always_inline struct upid *innermost(struct pid *pid)
 	return upid_at(pid, BPF_CORE_READ(pid, level));
 }
 
+/* What a thread of another pid namespace than the initial one calls itself. */
+static __always_inline __u32 own_tid(struct task_struct *task)
+{
+	struct upid *upid = innermost(BPF_CORE_READ(task, thread_pid));
+
+	return BPF_CORE_READ(upid, nr);
+}
+
 /*
  * To be run once by user space, from krait: what namespace that is. It can't be had otherwise, for
  * the kernel says nothing to a process of what is above its namespace, and so not how deep that

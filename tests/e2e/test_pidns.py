@@ -20,8 +20,10 @@ import kraitrun
 import targets
 
 FREQ_HZ = 1999
-# Eight threads share a GIL, of which each has had it several times then.
 CPU_S = 0.35
+# Of eight threads that share a GIL, for 5 ms each time: were the next one drawn by lot, one of them
+# would not come up in 200 draws once in 10^11 runs.
+THREADS_CPU_S = 1
 # A new pid namespace, whose first process is what follows, with its own /proc and without.
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 UNSHARE_PID = ["unshare", "--pid", "--fork", "--kill-child"]
@@ -143,8 +145,9 @@ class Everything:
             execs.tell("go")
             execs.hear("ready")
         self.pids["forks"] = forks.facts["pid"]
-        busy = [c.host_pid, nested.host_pid] + children(forks.host_pid)
+        busy = [c.host_pid] + children(forks.host_pid)
         targets.wait_cpu(busy + ([execs.host_pid] if execs else []), CPU_S)
+        targets.wait_cpu([nested.host_pid], THREADS_CPU_S)
         self.said = krait.stop().err
         self.stacks = folded.read(output)
 
@@ -156,8 +159,9 @@ class Everything:
 def everything(request, one_py, tmp_path_factory):
     py, output = request.param, tmp_path_factory.mktemp("pidns") / "run.folded"
     found = Everything()
-    with targets.Workload(one_py, "spin"), container(py, "spin"), container(py, "spin") as c:
-        found.take(c, py, output)
+    with targets.Workload(one_py, "spin", prefix=["nice"]), container(py, "spin"):
+        with container(py, "spin") as c:
+            found.take(c, py, output)
     return found
 
 
@@ -282,7 +286,7 @@ def test_from_the_host(one_py, tmp_path):
     """There a container's process has the number that the host gives it."""
     output = tmp_path / "run.folded"
     with container(one_py, "spin") as c:
-        targets.record_cpu([c.host_pid], CPU_S, "-p", c.host_pid, "-o", output)
+        targets.record_cpu([c.host_pid], CPU_S, "-p", c.host_pid, "-F", FREQ_HZ, "-o", output)
     stacks = folded.read(output)
     assert {stack.pid for stack in stacks} == {c.host_pid}
     assert_in(stacks, "spin", 50)
