@@ -19,6 +19,43 @@
 
 #define READ_BYTES (1 << 20)
 
+/*
+ * The counters in the order in which they are stored: what is new comes last, so that a file of an
+ * older krait has the first of them. Version 3 began with STORED_LEAST.
+ */
+#define STORED_LEAST 27
+static const uint8_t stored[] = {
+	KRAIT_LOSS_NONE,
+	KRAIT_LOSS_NO_PYTHON_THREAD,
+	KRAIT_LOSS_NO_FRAME,
+	KRAIT_LOSS_STARTING,
+	KRAIT_LOSS_UNSUPPORTED,
+	KRAIT_LOSS_LAYOUT_MISSING,
+	KRAIT_LOSS_RUNTIME_UNREADABLE,
+	KRAIT_LOSS_THREAD_UNREADABLE,
+	KRAIT_LOSS_THREAD_SEARCH,
+	KRAIT_LOSS_THREAD_UNPROVEN,
+	KRAIT_LOSS_RING_FULL,
+	KRAIT_LOSS_STACK_NOT_SENT,
+	KRAIT_FAULT_FRAME_UNREADABLE,
+	KRAIT_FAULT_FRAME_CYCLE,
+	KRAIT_FAULT_CODE_UNREADABLE,
+	KRAIT_FAULT_CODE_NOT_CODE,
+	KRAIT_FAULT_CODE_NOT_SENT,
+	KRAIT_CNT_TARGET_TICKS,
+	KRAIT_CNT_SAMPLES,
+	KRAIT_CNT_TRUNCATED,
+	KRAIT_CNT_OTHER_TICKS,
+	KRAIT_CNT_UNKNOWN_TICKS,
+	KRAIT_CNT_PROCS_FULL,
+	KRAIT_CNT_EVENTS_LOST,
+	KRAIT_CNT_STACKS,
+	KRAIT_CNT_CODES,
+	KRAIT_CNT_RING_BYTES,
+	KRAIT_FAULT_CODE_TOO_MUCH,
+};
+_Static_assert(sizeof(stored) == KRAIT_CNT_CNT, "recording: a counter is not stored");
+
 static void put(struct recording_writer *w, const void *bytes, size_t len)
 {
 	w->crc32 = crc32(w->crc32, bytes, len);
@@ -44,7 +81,8 @@ int recording_finish(struct recording_writer *w, uint64_t duration_ns, const uin
 		.duration_ns = duration_ns,
 	};
 
-	memcpy(tail.counters, counters, sizeof(tail.counters));
+	for (int i = 0; i < KRAIT_CNT_CNT; i++)
+		tail.counters[i] = counters[stored[i]];
 	put(w, &tail, offsetof(struct recording_tail, crc32));
 	tail.crc32 = w->crc32;
 	put(w, &tail.crc32, sizeof(tail) - offsetof(struct recording_tail, crc32));
@@ -124,21 +162,45 @@ static int read_head(struct reader *r)
 	return r->visitor->on_head(&head, r->visitor->arg);
 }
 
+#define TAIL_HEAD_BYTES offsetof(struct recording_tail, counters)
+#define TAIL_END_BYTES (sizeof(struct recording_tail) - offsetof(struct recording_tail, crc32))
+
+/* How many counters a tail of so many bytes has; 0: there is no such tail. */
+static uint32_t tail_counters(uint32_t bytes)
+{
+	uint32_t cnt = (bytes - TAIL_HEAD_BYTES - TAIL_END_BYTES) / sizeof(uint64_t);
+
+	if (bytes % 8 || bytes > sizeof(struct recording_tail) || cnt > KRAIT_CNT_CNT)
+		return 0;
+	return cnt < STORED_LEAST ? 0 : cnt;
+}
+
 static int read_tail(struct reader *r)
 {
-	struct recording_tail tail;
+	struct recording_tail tail = {};
+	uint32_t cnt, bytes, crc;
 
 	if (fill(r, sizeof(tail)) != 0)
 		return -EIO;
-	if (r->len - r->at < sizeof(tail))
+	if (r->len - r->at < TAIL_HEAD_BYTES)
 		return refuse(r, "truncated in its tail; copy or record it again");
-	memcpy(&tail, r->buf + r->at, sizeof(tail));
-	r->at += offsetof(struct recording_tail, crc32);
+	memcpy(&tail, r->buf + r->at, TAIL_HEAD_BYTES);
+	cnt = tail_counters(tail.h.bytes);
+	if (!cnt)
+		return refuse(r, "damaged: its tail has no length of one; copy or record it again");
+	bytes = TAIL_HEAD_BYTES + cnt * sizeof(uint64_t);
+	if (r->len - r->at < bytes + TAIL_END_BYTES)
+		return refuse(r, "truncated in its tail; copy or record it again");
+	for (uint32_t i = 0; i < cnt; i++)
+		memcpy(&tail.counters[stored[i]],
+		       r->buf + r->at + TAIL_HEAD_BYTES + i * sizeof(uint64_t), sizeof(uint64_t));
+	memcpy(&crc, r->buf + r->at + bytes, sizeof(crc));
+	r->at += bytes;
 	sum(r);
-	if (tail.crc32 != r->crc32)
+	if (crc != r->crc32)
 		return refuse(r, "damaged: its checksum does not match; copy or record it again");
 	/* The visitor has seen one recording; two in one file would lose the second in silence. */
-	if (r->len - r->at > sizeof(tail) - offsetof(struct recording_tail, crc32))
+	if (r->len - r->at > TAIL_END_BYTES)
 		return refuse(r, "damaged: more follows its end; copy or record it again");
 	r->has_tail = true;
 	return r->visitor->on_tail(&tail, r->visitor->arg);

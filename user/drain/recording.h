@@ -38,8 +38,9 @@ struct recording_head {
 struct recording_tail {
 	struct krait_hdr h; /* kind RECORDING_TAIL_KIND */
 	__u64 duration_ns;
-	uint64_t counters[KRAIT_CNT_CNT];
-	__u32 crc32; /* of everything before this field */
+	uint64_t counters[KRAIT_CNT_CNT]; /* for the visitor by enum krait_counter; in a file see
+					     recording.c */
+	__u32 crc32;			  /* of everything before this field */
 	__u32 pad;
 };
 
