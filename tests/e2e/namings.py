@@ -13,7 +13,7 @@ import targets
 
 sys.path.append(os.path.join(kraitrun.TREE, "tests", "golden"))
 
-import hostile
+import madeup
 
 PR_SET_NAME = 15
 # A function of any name and file, called all the time by a thread of any name.
@@ -72,10 +72,10 @@ def check_ps(folder, names):
         listed = kraitrun.krait("ps", "-p", pid)
         as_json = kraitrun.krait("ps", "-p", pid, "--json")
     os.unlink(path)
-    want = hostile.safe_bytes(b" ".join(command))
-    text = hostile.assert_harmless(listed.out)
-    hostile.assert_harmless(listed.err.encode())
-    hostile.assert_harmless(as_json.out)
+    want = madeup.safe_bytes(b" ".join(command))
+    text = madeup.assert_harmless(listed.out)
+    madeup.assert_harmless(listed.err.encode())
+    madeup.assert_harmless(as_json.out)
     lines = text.split("\n")
     assert len(lines) == 3 and lines[1].split()[0] == str(pid) and lines[2] == "", text
     assert lines[1].endswith(" " + want), (lines[1], want)

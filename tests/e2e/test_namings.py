@@ -8,7 +8,7 @@ import kraitrun
 import namings
 import targets
 import terminal
-from namings import hostile
+from namings import madeup
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,13 +19,13 @@ def a_static_python():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_ps(tmp_path, seed):
-    namings.check_ps(tmp_path, hostile.Names(seed))
+    namings.check_ps(tmp_path, madeup.Names(seed))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_record(tmp_path, seed):
     """Its table, its talk and its progress line on a terminal, and the folded stacks."""
-    names = hostile.Names(seed)
+    names = madeup.Names(seed)
     words = [names.points(0xD800) + "end" for _ in range(3)]
     script = namings.SPINS % (tuple(words),)
     args = [names.data(60, b"\0") + b"end" for _ in range(2)]
@@ -36,13 +36,13 @@ def test_record(tmp_path, seed):
         run = kraitrun.record("-p", pid, "-d", 1, "-t", "--full-path", "-o", "-", seconds=1)
     assert code == 0, said
     # The progress line comes back to its beginning; the terminal ends a line with both.
-    text = hostile.assert_harmless(said.replace(b"\r", b""))
+    text = madeup.assert_harmless(said.replace(b"\r", b""))
     assert "samples of 1 Python process" in text and "self %" in text
-    function = "%s (%s:" % (hostile.safe(words[0]), hostile.safe(words[1]))
+    function = "%s (%s:" % (madeup.safe(words[0]), madeup.safe(words[1]))
     stacks = folded.parse(run.out)
     assert folded.total(stacks) == run.ledger.samples > 0
     lines = run.out.decode().splitlines()
-    root = 'process %d:"%s"' % (pid, hostile.safe_bytes(b" ".join(command)).replace('"', "'"))
+    root = 'process %d:"%s"' % (pid, madeup.safe_bytes(b" ".join(command)).replace('"', "'"))
     assert all(line.startswith(root.replace(";", ":") + ";thread (") for line in lines)
     assert any(";" + function.replace(";", ":") in line for line in lines)
-    assert any("): %s;" % hostile.safe(words[2]).replace(";", ":") in line for line in lines)
+    assert any("): %s;" % madeup.safe(words[2]).replace(";", ":") in line for line in lines)

@@ -2,7 +2,7 @@
 """Random names through every format; a million of them in tests/trust/test_names.py."""
 import os
 
-import hostile
+import madeup
 
 
 def test_random_names(krait):
@@ -13,4 +13,4 @@ def test_random_names(krait):
         with open(path, "rb") as stream:
             return out, err, stream.read()
 
-    hostile.check_everywhere(run, 1, 3000)
+    madeup.check_everywhere(run, 1, 3000)

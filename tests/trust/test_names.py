@@ -11,7 +11,7 @@ import pytest
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path += [os.path.join(TREE, "tests", "e2e"), os.path.join(TREE, "tests", "golden")]
 
-import hostile
+import madeup
 import kraitrun
 import namings
 
@@ -31,7 +31,7 @@ def test_a_million_names(tmp_path):
     start, done = random.randrange(1 << 32), 0
     while done < NAMES:
         print("seed", start + done)
-        done += hostile.check_everywhere(run, start + done, BATCH)
+        done += madeup.check_everywhere(run, start + done, BATCH)
 
 
 def test_processes_of_any_name(tmp_path):
@@ -40,4 +40,4 @@ def test_processes_of_any_name(tmp_path):
     seed = random.randrange(1 << 32)
     print("seed", seed)
     for i in range(100):
-        namings.check_ps(tmp_path, hostile.Names(seed + i))
+        namings.check_ps(tmp_path, madeup.Names(seed + i))
