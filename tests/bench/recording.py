@@ -16,7 +16,7 @@ STACK = struct.Struct("=QQII")  # stack_id, interp_id, pid, frame_cnt
 KIND_STACK, KIND_SAMPLE, KIND_TAIL = 3, 4, 0x7E6B
 
 Recording = namedtuple("Recording", "start_ns samples stacks")
-Sample = namedtuple("Sample", "time_ns pid stack_id")
+Sample = namedtuple("Sample", "time_ns pid stack_id cpu weight")
 Stack = namedtuple("Stack", "stack_id pid depth")
 
 
@@ -34,8 +34,8 @@ def read(path):
         if kind == KIND_TAIL:
             return out
         if kind == KIND_SAMPLE:
-            time_ns, stack_id, pid, _, _, _ = SAMPLE.unpack_from(data, body)
-            out.samples.append(Sample(time_ns, pid, stack_id))
+            time_ns, stack_id, pid, _, cpu, weight = SAMPLE.unpack_from(data, body)
+            out.samples.append(Sample(time_ns, pid, stack_id, cpu, weight))
         elif kind == KIND_STACK:
             stack_id, _, pid, depth = STACK.unpack_from(data, body)
             out.stacks.append(Stack(stack_id, pid, depth))
