@@ -4,7 +4,7 @@
 The README's two commands as a newcomer has them: in a bare Debian 12, made for it by debootstrap, that
 has make and nothing else of what krait needs: no compiler, no python3, no other CPython.
 
-    run.py [--pythons FOLDER]
+    run.py [--pythons FOLDER] [profile] [test]      both of them by default
 
 The tree lies in the tests' cache (tests/pythons.py), outside of the source tree, of which it gets a
 copy: what git knows of it and what is new. It sees the host's processes, /sys and /dev, and neither
@@ -41,6 +41,7 @@ ENDS_S = 10  # what has been told to end, or is about to
 # Of the environment, what says how the network is reached; and of apt's settings.
 NETWORK = re.compile(r"(?i)(https?|ftp|no)_proxy$")
 APT_NETWORK = re.compile(r"Acquire::(https?::Proxy|Check-Valid-Until|Check-Date)\b")
+OWN_MOUNTS = ["unshare", "--mount", "--propagation", "private"]
 OWN_CERTIFICATES = "/usr/local/share/ca-certificates"
 # /proc as it is on the host: krait runs in the host's pid namespace. /sys without what is mounted below.
 ENTER = """
@@ -106,10 +107,11 @@ class Tree:
         return self.path + path
 
     def make(self):
-        command = ["debootstrap", "--variant=minbase", "--include=" + INCLUDED]
+        command = OWN_MOUNTS + ["debootstrap", "--variant=minbase", "--include=" + INCLUDED]
         command += [SUITE, self.path, debian.mirror()]
         print("fresh: making a bare Debian 12 in %s" % self.path, flush=True)
-        reason = pythons.run_step(command, debian.proxy_env(), "debootstrap")
+        env = dict(debian.proxy_env(), **dict([self.mark.split("=")]))
+        reason = pythons.run_step(command, env, "debootstrap")
         if reason:
             raise Broken(reason)
         self.set_network()
@@ -147,8 +149,7 @@ class Tree:
         env.update([self.mark.split("=")], PATH=PATH, HOME=pwd.getpwuid(0).pw_dir, LANG="C.UTF-8", TERM="dumb")
         if self.shared:
             env["KRAIT_TEST_CACHE"] = self.shared
-        enter = ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "enter"]
-        enter += [self.path, self.shared or ""]
+        enter = OWN_MOUNTS + ["sh", "-c", ENTER, "enter", self.path, self.shared or ""]
         status, said = run(enter + command, timeout_s, self.end_marked, env=env)
         left = self.left_behind()
         if left:
@@ -228,12 +229,15 @@ def attempt(what, step, tree):
     return is_good
 
 
-def try_all(shared):
+COMMANDS = {"profile": try_profile, "test": try_test}
+
+
+def try_all(commands, shared):
     """(passed, failed)"""
     with Tree(shared) as tree:
         if not attempt("bare Debian 12", Tree.make, tree):
             return 0, 1
-        good = [attempt("make profile", try_profile, tree), attempt("make test", try_test, tree)]
+        good = [attempt("make " + command, COMMANDS[command], tree) for command in commands]
     return sum(good), len(good) - sum(good)
 
 
@@ -246,7 +250,11 @@ def why_not():
 def main():
     parser = argparse.ArgumentParser(description="make profile and make test in a bare Debian 12")
     parser.add_argument("--pythons", metavar="FOLDER", help="CPythons to share with it")
+    parser.add_argument("commands", metavar="COMMAND", nargs="*", help="profile, test, or both")
     args = parser.parse_args()
+    unknown = set(args.commands) - set(COMMANDS)
+    if unknown:
+        parser.error("no such command: " + ", ".join(sorted(unknown)))
     reason = why_not()
     if reason:
         print("fresh: can't be tried here: %s\nfresh: 0 passed, 1 failed" % reason)
@@ -254,7 +262,8 @@ def main():
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
     start = time.monotonic()
-    passed, failed = try_all(args.pythons and os.path.abspath(args.pythons))
+    shared = args.pythons and os.path.abspath(args.pythons)
+    passed, failed = try_all(args.commands or list(COMMANDS), shared)
     took = (time.monotonic() - start) / 60
     print("fresh: %d passed, %d failed (%.0f minutes)" % (passed, failed, took), flush=True)
     return 1 if failed else 0
