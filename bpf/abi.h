@@ -289,10 +289,17 @@ struct krait_layout {
 	__u16 ts_cframe_frame_off; /* ts_frame is a _PyCFrame: its current_frame; else KRAIT_NO_OFF
 				    */
 	__u16 ts_cframe_prev_off;  /* its previous; else KRAIT_NO_OFF */
-	__u16 ts_base_frame_off;   /* what ts_frame is while no frame runs (3.15); or 0: NULL */
-	__u16 ts_chunk_off;	   /* datastack_chunk, or KRAIT_NO_OFF (frames are heap objects) */
-	__u16 fr_first_off;	   /* the least of the fr_ offsets below */
-	__u16 fr_read_bytes;	   /* reading so much from fr_first_off takes in every fr_ field */
+	/*
+	 * How to tell which thread runs a state in a process that has several interpreters. Up to
+	 * 3.12 run_string() goes into one with the state that its maker left, whose ts_thread_id is
+	 * the maker's: bpf/runner.h. This field points into the C stack of the thread that runs the
+	 * state (3.10 to 3.12); KRAIT_NO_OFF: no field does (3.8, 3.9); 0: ts_thread_id tells.
+	 */
+	__u16 ts_stack_off;
+	__u16 ts_base_frame_off; /* what ts_frame is while no frame runs (3.15); or 0: NULL */
+	__u16 ts_chunk_off;	 /* datastack_chunk, or KRAIT_NO_OFF (frames are heap objects) */
+	__u16 fr_first_off;	 /* the least of the fr_ offsets below */
+	__u16 fr_read_bytes;	 /* reading so much from fr_first_off takes in every fr_ field */
 	__u16 fr_code_off;
 	__u16 fr_prev_off;
 	__u16 fr_instr_off;
@@ -323,7 +330,7 @@ struct krait_layout {
 			      value up */
 	__u8 str_kind_shift; /* of PyUnicode_KIND in the word at str_state_off; or KRAIT_STR_BYTES
 			      */
-	__u8 pad[3];
+	__u8 pad[1];
 };
 
 /* What krait knows of a process. */
@@ -365,8 +372,9 @@ struct krait_proc {
 		__u32 code_bytes;    /* READY: sent of code, less what the stacks since allow. It
 					starts with what look_again_ms was, which is nothing */
 	};
-	__u16 state;	  /* enum krait_proc_state */
-	__u16 layout_idx; /* READY: into the layout map */
+	__u16 state;	 /* enum krait_proc_state */
+	__u8 layout_idx; /* READY: into the layout map */
+	__u8 is_crossed; /* READY: a thread was seen to run a state that says it is another's */
 };
 
 _Static_assert(sizeof(struct krait_hdr) == 8, "abi: hdr");
@@ -380,5 +388,6 @@ _Static_assert(KRAIT_CNT_CNT <= KRAIT_COUNTERS_MAX, "abi: counters");
 _Static_assert(sizeof(struct krait_cpu) == 320, "abi: cpu");
 _Static_assert(sizeof(struct krait_layout) == 96, "abi: layout");
 _Static_assert(sizeof(struct krait_proc) == 88, "abi: proc");
+_Static_assert(KRAIT_LAYOUTS <= 256, "abi: layout_idx");
 
 #endif /* KRAIT_ABI_H */

@@ -215,6 +215,47 @@ static __always_inline struct thread_key thread_key_of(struct task_struct *task)
 	return key;
 }
 
+/*
+ * The thread's stack in user space, from its pointer on: libc has the thread's block (glibc, musl:
+ * that is what the thread pointer points to) above the stack, in one mapping. And the registers
+ * that a call preserves, to the window. False if it is on another one.
+ */
+static __always_inline bool platform_stack(struct scratch *s)
+{
+#ifdef __TARGET_ARCH_x86
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	__u64 sp = regs->sp, end = s->key.thread_id;
+	__u64 *to = (__u64 *)s->window;
+
+	if (task->pid == task->tgid)
+		end = task->mm->start_stack;
+	s->stack_lo = sp;
+	s->stack_bytes = end - sp;
+	to[0] = regs->bx;
+	to[1] = regs->bp;
+	to[2] = regs->r12;
+	to[3] = regs->r13;
+	to[4] = regs->r14;
+	to[5] = regs->r15;
+	to[6] = to[7] = 0;
+	return end - sp < RUNNER_STACK_MAX && sp - task->sas_ss_sp >= task->sas_ss_size;
+#else
+	return false;
+#endif
+}
+
+/* Notes with the process what all of its threads' ticks must know from now on: runner.h. */
+static __always_inline void platform_note_crossed(struct scratch *s)
+{
+	struct krait_proc *p = proc_entry_get(recent_of(s)->pid);
+
+	if (!p)
+		return;
+	p->is_crossed = 1;
+	generation_next();
+}
+
 static __always_inline struct thread_memo *memo_of_task(void)
 {
 	return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0,
@@ -249,6 +290,7 @@ KRAIT_GLOBAL int thread_name(struct scratch *s)
 	char comm[KRAIT_COMM_BYTES] = {};
 	const __u64 *now = (const __u64 *)comm, *then;
 	struct thread_memo *memo;
+	__u64 ident;
 
 	if (!s)
 		return 0;
@@ -264,8 +306,9 @@ KRAIT_GLOBAL int thread_name(struct scratch *s)
 	if (now[0] == then[0] && now[1] == then[1])
 		return 0;
 	__builtin_memcpy(memo->comm, comm, sizeof(comm));
-	send_process(KRAIT_PROCESS_THREAD, recent_of(s)->pid, recent_of(s)->tid,
-		     ts_word(s, s->layout.ts_thread_id_off), false);
+	/* The state's own id may be another thread's: runner.h. */
+	ident = s->key.thread_id ?: ts_word(s, s->layout.ts_thread_id_off);
+	send_process(KRAIT_PROCESS_THREAD, recent_of(s)->pid, recent_of(s)->tid, ident, false);
 	return 0;
 }
 
@@ -400,7 +443,7 @@ KRAIT_GLOBAL int thread_learn(struct scratch *s)
 		return KRAIT_LOSS_THREAD_UNREADABLE;
 	loss = thread_find(s, memo);
 	if (!loss)
-		recent_of(s)->tstate = s->tstate;
+		recent_of(s)->tstate = memo->is_shared ? 0 : s->tstate;
 	return loss;
 }
 

@@ -28,6 +28,8 @@ long platform_send(void *record, __u32 n, bool wake);
 void platform_count(__u32 counter, __u64 n);
 struct scratch;
 struct thread_memo *memo_get(struct scratch *s);
+bool platform_stack(struct scratch *s);
+void platform_note_crossed(struct scratch *s);
 struct krait_stack_rec *stack_get(void);
 struct sent_pair *sent_code_get(__u64 id);
 struct known_set *known_code_get(__u64 key);

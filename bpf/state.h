@@ -159,6 +159,13 @@ struct scratch {
 			__u64 interp;	   /* the search: whose list it is in, */
 			__u64 looked_at;   /* the last thread state it looked at, */
 			__u64 idle_tstate; /* and the thread's state that runs no frame, if any */
+			__u64 own_tstate;  /* and one that runs a frame, but is not proven */
+			/* Whether ids do not tell which thread runs a state (runner.h); what does:
+			 * the thread's stack from its pointer on, the state that has the GIL. */
+			bool is_shared;
+			__u32 word_cnt;	     /* of what runner_take_words took */
+			__u64 proven_tstate; /* which this thread was seen to run */
+			__u64 stack_lo, stack_bytes, current, current_id;
 			struct krait_layout layout;
 			struct frame_view view;
 			struct walk walk;
@@ -201,6 +208,7 @@ struct thread_memo {
 	__u64 own_tstate;      /* was seen with the GIL in this thread's hands */
 	__u64 collection;      /* the last one that was seen to be this thread's: collection_num */
 	__u32 search_again_ms;
+	__u32 is_shared;  /* the process has several interpreters: runner.h */
 	__u32 comm_epoch; /* when comm was last compared */
 	char comm[KRAIT_COMM_BYTES];
 };

@@ -20,6 +20,7 @@
 #ifndef KRAIT_THREAD_H
 #define KRAIT_THREAD_H
 
+#include "bpf/runner.h"
 #include "bpf/state.h"
 
 /* Thread states looked at in one tick: about 10 us at worst. In calls of a few, since the verifier
@@ -36,6 +37,7 @@
 
 #ifndef KRAIT_HOST
 static __always_inline struct thread_memo *memo_get(struct scratch *s);
+static __always_inline void platform_note_crossed(struct scratch *s);
 #endif
 
 static __always_inline __u64 ts_word(const struct scratch *s, __u16 off)
@@ -122,6 +124,28 @@ static __always_inline bool ts_is_own(struct scratch *s, struct thread_memo *mem
 		return false;
 	memo->own_tstate = current;
 	return true;
+}
+
+/*
+ * Remembers that the thread was found in the evaluation loop with the state in s->ts: runner.h. The
+ * main interpreter, the last in the list, is in no doubt.
+ */
+KRAIT_GLOBAL int runner_note(struct scratch *s)
+{
+	struct thread_memo *memo;
+	__u64 next = 0;
+
+	if (!s)
+		return 0;
+	platform_read_user(&next, sizeof(next),
+			   ts_word(s, s->layout.ts_interp_off) + s->layout.interp_next_off);
+	memo = next ? memo_get(s) : NULL;
+	if (!memo)
+		return 0;
+	memo->own_tstate = s->tstate;
+	if (!ts_matches(s) && !proc_of(s)->is_crossed)
+		platform_note_crossed(s);
+	return 0;
 }
 
 /* The id of the interpreter that the thread state in s->ts belongs to. */
@@ -238,12 +262,16 @@ static __always_inline bool search_start(struct scratch *s, struct thread_memo *
 {
 	__u64 interp = 0;
 
-	s->looked_at = s->idle_tstate = 0;
+	s->looked_at = s->idle_tstate = s->own_tstate = 0;
+	if (platform_read_user(&interp, sizeof(interp), proc_of(s)->interp_head_addr) != 0 ||
+	    !interp)
+		return false;
+	s->is_shared = runner_prepare(s, interp);
+	s->proven_tstate = proc_of(s)->is_crossed ? 0 : memo->own_tstate;
 	s->tstate = memo->cursor;
 	if (memo->cursor && ts_read(s, memo->cursor) && ts_is_listed(s, memo->cursor))
 		return true;
-	return platform_read_user(&interp, sizeof(interp), proc_of(s)->interp_head_addr) == 0 &&
-	       interp && search_enter(s, interp);
+	return search_enter(s, interp);
 }
 
 /*
@@ -307,14 +335,21 @@ static __always_inline int search_next_interp(struct scratch *s)
 /* Looks at s->tstate and goes on to the one after it. */
 static __always_inline int search_state(struct scratch *s)
 {
+	bool is_own, may_be;
+
 	if (!ts_read(s, s->tstate))
 		return KRAIT_LOSS_THREAD_UNREADABLE;
-	if (ts_matches(s)) {
+	is_own = ts_matches(s);
+	may_be = s->is_shared ? runner_may_be(s, is_own) : is_own;
+	if (is_own || may_be) {
 		if (!ts_frame(s))
 			return KRAIT_LOSS_THREAD_UNREADABLE;
-		if (s->frame)
+		if (s->frame && may_be && (!s->is_shared || runner_is(s)))
 			return KRAIT_LOSS_NONE;
-		s->idle_tstate = s->tstate;
+		if (is_own && s->frame)
+			s->own_tstate = s->tstate;
+		else if (is_own)
+			s->idle_tstate = s->tstate;
 	}
 	s->looked_at = s->tstate;
 	s->interp = ts_word(s, s->layout.ts_interp_off);
@@ -344,8 +379,21 @@ KRAIT_GLOBAL int search_step(struct scratch *s)
  */
 static __always_inline bool thread_has_come(struct scratch *s, const struct thread_memo *memo)
 {
+	s->is_shared = false; /* in that interpreter ids tell */
 	return memo->first_interp && search_enter(s, memo->first_interp) &&
 	       search_step(s) == KRAIT_LOSS_NONE;
+}
+
+/*
+ * Whether the search has passed a state that says it is the thread's and runs a frame, but is not
+ * proven, in the main interpreter, the last in the list: nobody but its thread goes into that one
+ * with it. (While the GIL is handed over, say.)
+ */
+static __always_inline bool search_falls_back(struct scratch *s)
+{
+	s->tstate = s->own_tstate;
+	return s->tstate && ts_read(s, s->tstate) && ts_frame(s) && s->frame &&
+	       ts_word(s, s->layout.ts_interp_off) == s->interp;
 }
 
 static __always_inline enum krait_loss thread_search(struct scratch *s, struct thread_memo *memo)
@@ -358,18 +406,21 @@ static __always_inline enum krait_loss thread_search(struct scratch *s, struct t
 	for (__u32 i = 0; i < steps && loss == KRAIT_LOSS_THREAD_SEARCH; i += SEARCH_CALL_STEPS)
 		loss = search_step(s);
 	memo->cursor = 0;
+	memo->is_shared = s->is_shared;
 	if (loss == KRAIT_LOSS_THREAD_SEARCH)
 		memo->cursor = s->tstate ? s->tstate : s->looked_at;
-	if (loss == KRAIT_LOSS_NO_PYTHON_THREAD) {
+	if (loss == KRAIT_LOSS_NO_PYTHON_THREAD && !search_falls_back(s)) {
 		memo_none(memo, s->now_ns);
 		memo->tstate = s->idle_tstate;
 		memo->first_interp = s->interp; /* the last in the list */
 		return s->idle_tstate ? KRAIT_LOSS_NO_FRAME : KRAIT_LOSS_NO_PYTHON_THREAD;
 	}
-	if (loss)
+	if (loss && loss != KRAIT_LOSS_NO_PYTHON_THREAD)
 		return loss;
 	if (!ts_is_own(s, memo))
 		return KRAIT_LOSS_THREAD_UNPROVEN;
+	if (runner_is_by_loop(s) && s->is_in_eval)
+		runner_note(s);
 	memo->tstate = s->tstate;
 	memo->search_again_ms = 0;
 	memo->newest_until_ns = 0;
@@ -382,7 +433,8 @@ static __always_inline enum krait_loss thread_search(struct scratch *s, struct t
  *
  * A thread has a state in each interpreter that it has entered, and the one that runs a frame is
  * wanted, of several the one in the newest interpreter. So a state that runs none sends the search
- * on, but not at every tick: a C thread that calls Python now and then has no other.
+ * on, but not at every tick: a C thread that calls Python now and then has no other. Where a
+ * state's id does not tell who runs it (runner.h) none is kept.
  */
 static __always_inline enum krait_loss thread_find(struct scratch *s, struct thread_memo *memo)
 {
@@ -391,7 +443,7 @@ static __always_inline enum krait_loss thread_find(struct scratch *s, struct thr
 		if (ts_read(s, s->tstate) && ts_matches(s) && ts_is_listed(s, s->tstate)) {
 			if (!ts_frame(s))
 				return KRAIT_LOSS_THREAD_UNREADABLE;
-			if (s->frame && ts_is_newest(s, &memo->newest_until_ns))
+			if (s->frame && !memo->is_shared && ts_is_newest(s, &memo->newest_until_ns))
 				return KRAIT_LOSS_NONE;
 			if (s->frame)
 				memo->search_at_ns = 0;

@@ -34,6 +34,9 @@ clang -target bpf -D__TARGET_ARCH_"$arch" -I"$here" -E -P "$here/vmlinux/vmlinux
 	field task_struct thread_pid 'struct pid *'
 	field task_struct signal 'struct signal_struct *'
 	field task_struct thread 'struct thread_struct'
+	field task_struct sas_ss_sp 'unsigned long'
+	field task_struct sas_ss_size size_t
+	field mm_struct start_stack 'unsigned long'
 	field signal_struct live atomic_t
 	field signal_struct live.counter int
 	field pid level 'unsigned int'

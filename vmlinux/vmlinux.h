@@ -112,14 +112,18 @@ struct bpf_perf_event_data {
  */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-struct mm_struct;     /* only its address is used, */
-struct pid_namespace; /* and its */
+struct pid_namespace; /* only its address is used */
 struct linux_binprm;  /* only in the arguments of the sched_process_exec tracepoint */
 
 /* include/linux/types.h */
 typedef struct {
 	int counter;
 } atomic_t;
+
+/* include/linux/mm_types.h */
+struct mm_struct {
+	unsigned long start_stack; /* where the main thread's stack begins, and grows down from */
+};
 
 /* include/linux/sched/signal.h */
 struct signal_struct {
@@ -147,6 +151,8 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct pid *thread_pid; /* NULL once nobody can find the task any more */
 	struct signal_struct *signal;
+	unsigned long sas_ss_sp; /* sigaltstack(2) */
+	size_t sas_ss_size;
 	struct thread_struct thread;
 };
 

@@ -19,7 +19,8 @@ FREQ_HZ = 2999
 # Of each of the threads in cthreads.c, and half of it of the main thread: some 1,000 ticks each.
 CPU_S = 0.4
 LIVES = 200  # of threads that come and go
-WORKLOADS = ["churn", "cthreads", "subs"]
+WORKLOADS = ["churn", "cthreads", "subs", "crossed"]
+SCRIPTS = {"crossed": "subs"}  # where that is not the name
 # Some ticks are missed by the timer of a busy virtual CPU, and some fall into ctypes' code
 # around a call. What these bounds must tell apart is twice as much and none at all.
 LEAST, MOST = 0.5, 1.2
@@ -53,10 +54,14 @@ class Recorded:
 def recorded(py, library, tmp_path_factory):
     recorded = Recorded()
     output = tmp_path_factory.mktemp("threads") / "run.folded"
-    args = {"cthreads": [py.path_for(library), CPU_S], "churn": [LIVES]}
+    args = {
+        "cthreads": [py.path_for(library), CPU_S],
+        "churn": [LIVES],
+        "crossed": ["crossed"],
+    }
     with contextlib.ExitStack() as started:
-        for name in filter(lambda name: targets.can_run(py, name), WORKLOADS):
-            workload = targets.Workload(py, name, *args.get(name, []))
+        for name in filter(lambda name: targets.can_run(py, SCRIPTS.get(name, name)), WORKLOADS):
+            workload = targets.Workload(py, SCRIPTS.get(name, name), *args.get(name, []))
             recorded.workloads[name] = started.enter_context(workload)
         pids = ",".join(str(workload.pid) for workload in recorded.workloads.values())
         with kraitrun.start_record("-p", pids, "-F", FREQ_HZ, "-t", "-o", output) as krait:
@@ -154,11 +159,9 @@ def test_thread_with_an_idle_state_in_another_interpreter(recorded, measured):
 # ---- Threads in two interpreters ----
 
 
-@pytest.mark.parametrize("letter", ["a", "b"])
-def test_thread_in_two_interpreters_shows_the_one_that_runs(py, recorded, letter):
-    targets.skip_unless_run(py, "subs")
-    tid = recorded.workloads["subs"].facts["tids"][letter]
-    stacks = recorded.of_tid("subs", tid)
+def count_interpreters(stacks, letter):
+    """How many samples of a thread of subs.py show it in its own code, in the call that enters the
+    other interpreter, and in there. Nothing of the other thread's in any."""
     other = "_b" if letter == "a" else "_a"
     sub = ["<module>", "sub_" + letter]
     counts = {"sub": 0, "main": 0, "enter": 0}
@@ -170,17 +173,45 @@ def test_thread_in_two_interpreters_shows_the_one_that_runs(py, recorded, letter
         assert not any(n.startswith(("sub" + other, "main" + other)) for n in names), stack
         if any(name.startswith("sub_") for name in names):
             assert names[:2] == sub and len(names) <= 3, stack
-            assert set(names[2:]) <= {sub[1] + "_leaf", sub[1] + "_squeeze"}, stack
+            assert set(names[2:]) <= {sub[1] + "_" + f for f in ("leaf", "loop", "squeeze")}, stack
             counts["sub"] += stack.count
         elif names[-1] == "main_" + letter:
             counts["main"] += stack.count
         elif names[-1] == "enter":
             counts["enter"] += stack.count
+    return counts
+
+
+@pytest.mark.parametrize("letter", ["a", "b"])
+def test_thread_in_two_interpreters_shows_the_one_that_runs(py, recorded, letter):
+    targets.skip_unless_run(py, "subs")
+    tid = recorded.workloads["subs"].facts["tids"][letter]
+    stacks = recorded.of_tid("subs", tid)
+    counts = count_interpreters(stacks, letter)
     # A turn is a third and more in each of them; to go in takes far less than a millisecond of its
     # ten and more.
     cnt = folded.total(stacks)
     assert chance.at_least(counts["sub"], cnt, 0.3) and chance.at_least(counts["main"], cnt, 0.3), counts
     assert chance.at_most(counts["enter"], cnt, 0.2), counts
+
+
+@pytest.mark.parametrize("letter", ["a", "b"])
+def test_thread_in_an_interpreter_that_another_made(py, recorded, letter):
+    """While the maker works as well, in its own code and in an interpreter that this one made."""
+    targets.skip_unless_run(py, "subs")
+    tid = recorded.workloads["crossed"].facts["tids"][letter]
+    stacks = recorded.of_tid("crossed", tid)
+    counts = count_interpreters(stacks, letter)
+    assert counts["main"] > 0.2 * folded.total(stacks) > 10, counts
+    if py.minor >= (3, 10):
+        assert counts["sub"] > 0.2 * folded.total(stacks), counts
+        assert counts["enter"] < 0.2 * folded.total(stacks), counts
+    else:
+        # Only the evaluation loop itself is proof there, a third of the time in the interpreter.
+        assert counts["sub"] > 0.05 * folded.total(stacks), counts
+    # Not the maker's name, whose id the state in there has.
+    names = {stack.thread for stack in stacks if stack.interp}
+    assert ("other" in str(names)) == (letter == "b"), names
 
 
 # ---- Greenlets ----

@@ -56,6 +56,8 @@ static struct host {
 	struct sent_pair sent_codes[SENT_CODES];
 	struct known_set known_codes[SENT_CODES];
 	struct thread_memo memo;
+	uint64_t stack_lo, stack_bytes; /* the thread's; 0: not known */
+	uint64_t regs[RUNNER_REGS];
 	uint64_t counts[KRAIT_CNT_CNT];
 	bool is_ring_full;
 
@@ -248,6 +250,19 @@ struct thread_memo *memo_get(struct scratch *s)
 {
 	(void)s;
 	return &host.memo;
+}
+
+void platform_note_crossed(struct scratch *s)
+{
+	recent_of(s)->proc.is_crossed = 1;
+}
+
+bool platform_stack(struct scratch *s)
+{
+	s->stack_lo = host.stack_lo;
+	s->stack_bytes = host.stack_bytes;
+	memcpy(s->window, host.regs, sizeof(host.regs));
+	return s->stack_bytes;
 }
 
 struct krait_stack_rec *stack_get(void)

@@ -230,6 +230,13 @@ static void check_threads(const struct py_layout *l)
 	CHECK(walk.ts_frame_off, offsetof(PyThreadState, frame));
 	CHECK(walk.ts_cframe_frame_off, KRAIT_NO_OFF);
 #endif
+#if PY_VERSION_HEX >= 0x030d0000 || PY_VERSION_HEX < 0x03080000
+	CHECK(walk.ts_stack_off, 0);
+#elif PY_VERSION_HEX >= 0x030a0000
+	CHECK(walk.ts_stack_off, offsetof(PyThreadState, cframe));
+#else
+	CHECK(walk.ts_stack_off, KRAIT_NO_OFF);
+#endif
 }
 
 #if PY_VERSION_HEX >= 0x030d0000

@@ -63,6 +63,8 @@ static struct btf *program(void)
 	btf__add_struct(btf, "pid", 8);
 	btf__add_field(btf, "level", an_int, 0, 0);
 	btf__add_field(btf, "numbers", ids, 64, 0);
+	btf__add_struct(btf, "mm_struct", 8);
+	btf__add_field(btf, "start_stack", a_long, 0, 0);
 	return btf;
 }
 
@@ -78,6 +80,8 @@ static struct kernel kernel_new(void)
 	k.atomic_t = btf__add_struct(k.btf, NULL, 4);
 	btf__add_field(k.btf, "counter", k.an_int, 0, 0);
 	k.atomic_t = btf__add_typedef(k.btf, "atomic_t", k.atomic_t);
+	btf__add_struct(k.btf, "mm_struct", 16);
+	btf__add_field(k.btf, "start_stack", k.a_long, 64, 0);
 	return k;
 }
 
@@ -227,6 +231,7 @@ static void check_part(struct btf *part, uint32_t further)
 	assert_int_equal(place(part, "pid", "level"), 32);
 	assert_int_equal(place(part, "pid", "numbers"), 768);
 	assert_int_equal(place(part, "upid", "ns"), 64);
+	assert_int_equal(place(part, "mm_struct", "start_stack"), 64);
 	btf__free(part);
 }
 
@@ -560,7 +565,8 @@ static uint32_t check_against(const struct btf *part, const struct btf_type *in_
 
 static void test_this_hosts_kernel(void **state)
 {
-	static const char *const roots[] = {"task_struct", "signal_struct", "pid", "upid"};
+	static const char *const roots[] = {"task_struct", "signal_struct", "pid", "upid",
+					    "mm_struct"};
 	struct krait_bpf *skel = krait_bpf__open();
 	int fd = open(KERNEL_BTF_PATH, O_RDONLY | O_CLOEXEC), err;
 	struct btf *whole, *part;

@@ -26,10 +26,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* The structures that our program starts from (task->signal->live.counter starts from two). Which
- * of their members, and of which structures within, is up to vmlinux/vmlinux.h. One that is missing
- * here fails the load: libbpf then finds no such structure. */
-static const char *const root_names[] = {"task_struct", "signal_struct", "pid"};
+/* The structures that our program starts from (task->signal->live.counter and
+ * task->mm->start_stack start from two each). Which of their members, and of which structures
+ * within, is up to vmlinux/vmlinux.h. One that is missing here fails the load: libbpf then finds no
+ * such structure. */
+static const char *const root_names[] = {"task_struct", "signal_struct", "pid", "mm_struct"};
 
 #define ROOTS (sizeof(root_names) / sizeof(*root_names))
 /* fs/kernfs/file.c, kernfs_file_read_iter: at most PAGE_SIZE a call */
