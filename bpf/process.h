@@ -16,6 +16,7 @@
 #ifndef KRAIT_PROCESS_H
 #define KRAIT_PROCESS_H
 
+#include "bpf/seed.h"
 #include "bpf/state.h"
 
 #define LOOK_AGAIN_MIN_MS 1    /* a starting interpreter is ready after some 10 ms */
@@ -32,6 +33,8 @@ const volatile __u32 in_pid_ns = 0;
 /* That one: krait_learn_ns. */
 volatile __u64 pid_ns_addr SEC(".data") = 0;
 volatile __u32 pid_ns_level SEC(".data") = 0;
+/* Random bits of this load: seed.h. */
+const volatile __u64 secret[2];
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -121,7 +124,7 @@ static __always_inline __u32 pid_of(struct task_struct *current)
 
 static __always_inline __u64 new_seed(__u32 pid)
 {
-	return mix64(bpf_ktime_get_ns() ^ (__u64)pid << 40);
+	return sip_hash(secret[0], secret[1], bpf_ktime_get_ns(), pid);
 }
 
 static __always_inline void send_process(enum krait_process_what what, __u32 pid, __u32 tid,
@@ -242,15 +245,14 @@ int BPF_PROG(krait_exec, struct task_struct *task)
 {
 	__u32 pid = pid_of(bpf_get_current_task_btf());
 	struct krait_proc *p = bpf_map_lookup_elem(&procs, &pid);
-	bool was_python;
 
 	if (!p)
 		return 0;
-	was_python = proc_is_python(p);
+	/* Told before there is another seed: user space tells ids before and after it apart. */
+	if (proc_is_python(p))
+		send_process(KRAIT_PROCESS_EXEC, pid, pid, 0, false);
 	proc_reset(p, pid, (__u64)BPF_CORE_READ(task, mm));
 	generation_next();
-	if (was_python)
-		send_process(KRAIT_PROCESS_EXEC, pid, pid, 0, false);
 	return 0;
 }
 

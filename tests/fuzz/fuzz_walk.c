@@ -51,7 +51,7 @@ static void check_stack(void)
 	for (int i = KRAIT_LOSS_CNT; i < KRAIT_REASON_CNT; i++)
 		counted += host.counts[i];
 	for (uint32_t i = 0; i < w->cnt; i++) {
-		struct symbol symbol = symbolizer_frame(host.sym, &frames[i]);
+		struct symbol symbol = symbolizer_frame(host.sym, OWNER, &frames[i]);
 
 		marked += frames[i].mark != 0;
 		FUZZ_CHECK(!frames[i].mark ||

@@ -29,26 +29,26 @@ def lives():
             info(100, PY311, b"python3", b"python3", b"/srv/app/main.py", b"--tag", b'a;b"c'),
             process(writer.THREAD, 100, 100, comm=b"python3"),
             process(writer.THREAD, 100, 101, comm=b"pool;1"),
-            code(0xA1, "<module>", "<module>", main, 1, lines),
-            code(0xA2, "run", "Main.run", main, 20, lines),
-            code(0xA3, "work", "Pool.work", pool, 69, lines),
-            code(0xA4, "loads", "loads", loads, 5, lines),
-            code(0xA5, "<lambda>", "<lambda>", "<string>", 1, lines),
-            stack(1, (0xA2, 3), (0xA1, 9)),
+            code(0xA1, "<module>", "<module>", main, 1, lines, pid=100),
+            code(0xA2, "run", "Main.run", main, 20, lines, pid=100),
+            code(0xA3, "work", "Pool.work", pool, 69, lines, pid=100),
+            code(0xA4, "loads", "loads", loads, 5, lines, pid=100),
+            code(0xA5, "<lambda>", "<lambda>", "<string>", 1, lines, pid=100),
+            stack(1, (0xA2, 3), (0xA1, 9), pid=100),
             sample(1, 100, 100),
-            stack(3, (0xA4, 2), (0xA3, 1)),
+            stack(3, (0xA4, 2), (0xA3, 1), pid=100),
             sample(3, 100, 101, weight=4),
             sample(1, 100, 100),
-            stack(2, (0xA2, 5), (0xA1, 9)),
+            stack(2, (0xA2, 5), (0xA1, 9), pid=100),
             sample(2, 100, 100, weight=2),
             process(writer.FORK, 200, parent=100, comm=b"python3"),
-            stack(4, (0xA5, 0), (0xA2, 3), (0xA1, 9)),
+            stack(4, (0xA5, 0), (0xA2, 3), (0xA1, 9), pid=100),
             sample(4, 100, 100),
             sample(3, 100, 102),
             process(writer.THREAD, 200, 200, comm=b"python3"),
-            code(0xB1, "<module>", "<module>", main, 1, lines),
-            code(0xB2, "run", "Main.run", main, 20, lines),
-            stack(5, (0xB2, 3), (0xB1, 9)),
+            code(0xB1, "<module>", "<module>", main, 1, lines, pid=200),
+            code(0xB2, "run", "Main.run", main, 20, lines, pid=200),
+            stack(5, (0xB2, 3), (0xB1, 9), pid=200),
             sample(5, 200, 200, weight=5),
             sample(1, 100, 100),
             process(writer.EXIT, 100),
@@ -82,8 +82,8 @@ def names():
     records = [info(1, PY311, b"p", b'py\xff\xe2\x80\xae;\x1b[31m "x"')]
     for n, (name, qualname, file) in enumerate(HOSTILE, 1):
         name, qualname = (pystr(None) if s is None else s for s in (name, qualname))
-        records.append(code(n, name, qualname, file, 1, line_per_unit(1)))
-        records.append(stack(n, (n, 0)))
+        records.append(code(n, name, qualname, file, 1, line_per_unit(1), pid=1))
+        records.append(stack(n, (n, 0), pid=1))
         records.append(sample(n, 1, 1, weight=n))
     return writer.recording(records, counters=ledger(120))
 
@@ -112,13 +112,13 @@ def lines():
     for pid, name, kind, first_line, table, units in tables:
         records.append(info(pid, versions[pid], b"p", b"python"))
         qualname = name if kind == writer.PEP657 else pystr(None)
-        records.append(code(pid, name, qualname, "/x/t.py", first_line, table, kind))
+        records.append(code(pid, name, qualname, "/x/t.py", first_line, table, kind, pid))
         for unit in units:
             stack_id += 1
-            records += [stack(stack_id, (pid, unit)), sample(stack_id, pid, pid)]
+            records += [stack(stack_id, (pid, unit), pid=pid), sample(stack_id, pid, pid)]
     # No table at all: up to 3.9 all is on the first line.
-    records.append(code(1, "empty", pystr(None), "/x/t.py", 7, b"", writer.LNOTAB))
-    records += [stack(99, (1, 40)), sample(99, 38, 38)]
+    records.append(code(1, "empty", pystr(None), "/x/t.py", 7, b"", writer.LNOTAB, 38))
+    records += [stack(99, (1, 40), pid=38), sample(99, 38, 38)]
     return writer.recording(records, counters=ledger(32))
 
 
@@ -127,25 +127,27 @@ def markers():
     table = line_per_unit(4)
     records = [
         info(7, PY311, b"p", b"python"),
-        code(0xA, "a", "a", "/x/t.py", 10, table),
-        code(0xB, "b", "b", "/x/t.py", 20, table),
-        stack(1, (0xA, 0), (0xB, 0), flags=writer.TRUNCATED),
+        code(0xA, "a", "a", "/x/t.py", 10, table, pid=7),
+        code(0xB, "b", "b", "/x/t.py", 20, table, pid=7),
+        stack(1, (0xA, 0), (0xB, 0), flags=writer.TRUNCATED, pid=7),
         sample(1, 7, 7, weight=3, flags=writer.TRUNCATED),
-        stack(2, (0xA, 1), (0, 0, writer.mark("CODE_NOT_CODE")), (0xB, 1)),
+        stack(2, (0xA, 1), (0, 0, writer.mark("CODE_NOT_CODE")), (0xB, 1), pid=7),
         sample(2, 7, 7),
-        stack(3, (0xA, 2), (0, 0, writer.mark("FRAME_UNREADABLE"))),
+        stack(3, (0xA, 2), (0, 0, writer.mark("FRAME_UNREADABLE")), pid=7),
         sample(3, 7, 7, weight=2),
-        stack(4, (0xDEAD, 0), (0xB, 2)),
+        stack(4, (0xDEAD, 0), (0xB, 2), pid=7),
         sample(4, 7, 7),
-        stack(5, (0, 0, writer.mark("FRAME_CYCLE"))),
+        stack(5, (0, 0, writer.mark("FRAME_CYCLE")), pid=7),
         sample(5, 7, 7),
         # A function that calls itself what krait says of a frame: it has a file.
-        code(0xC, "c", "[truncated]", "/x/t.py", 1, table),
-        stack(6, (0xC, 0)),
+        code(0xC, "c", "[truncated]", "/x/t.py", 1, table, pid=7),
+        stack(6, (0xC, 0), pid=7),
         sample(6, 7, 7),
         # Its stack never came.
         sample(77, 7, 7, weight=4),
         # Its process never did.
+        code(0xC, "c", "[truncated]", "/x/t.py", 1, table, pid=8),
+        stack(6, (0xC, 0), pid=8),
         sample(6, 8, 8),
     ]
     counters = ledger(
@@ -170,13 +172,13 @@ def interps():
     table = line_per_unit(4)
     records = [
         info(7, PY311, b"p", b"python"),
-        code(0xA, "a", "a", "/x/t.py", 10, table),
-        code(0xB, "b", "b", "/x/t.py", 20, table),
-        stack(1, (0xA, 0), (0xB, 0)),
+        code(0xA, "a", "a", "/x/t.py", 10, table, pid=7),
+        code(0xB, "b", "b", "/x/t.py", 20, table, pid=7),
+        stack(1, (0xA, 0), (0xB, 0), pid=7),
         sample(1, 7, 8, weight=3),
-        stack(2, (0xA, 0), (0xB, 0), interp=5),
+        stack(2, (0xA, 0), (0xB, 0), interp=5, pid=7),
         sample(2, 7, 8, weight=2),
-        stack(3, (0xB, 1), flags=writer.GC),
+        stack(3, (0xB, 1), flags=writer.GC, pid=7),
         sample(3, 7, 7),
         process(writer.NAME, 7, 7, text="Ma\u00efn;\n".encode()),
         process(writer.THREAD, 7, 7, comm=b"python"),

@@ -17,8 +17,8 @@ def small():
     return writer.recording(
         [
             info(7, 0x030B07F0, b"p", b"python"),
-            code(1, "f", "f", "f.py", 1, line_per_unit(2)),
-            stack(1, (1, 0), (1, 1)),
+            code(1, "f", "f", "f.py", 1, line_per_unit(2), pid=7),
+            stack(1, (1, 0), (1, 1), pid=7),
             sample(1, 7, 7),
         ],
         counters={"TARGET_TICKS": 1, "SAMPLES": 1},

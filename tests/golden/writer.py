@@ -58,7 +58,8 @@ def pybytes(data):
 
 
 def code(code_id, name, qualname, file, first_line, table, kind=PEP657, pid=0):
-    """name, qualname and file are what pystr gives, or text of width 1."""
+    """name, qualname and file are what pystr gives, or text of width 1. An id means what this says in
+    the process pid only."""
     parts = [p if isinstance(p, tuple) else pystr(p) for p in (name, qualname, file)]
     fixed = struct.pack("=QQIi", code_id, code_id ^ 0xFFFF, pid, first_line)
     fixed += b"".join(head for head, _ in parts)

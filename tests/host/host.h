@@ -28,6 +28,7 @@
 #define PATCHES 16
 #define SENT_CODES 1024
 #define READ_NONE UINT64_MAX
+#define OWNER 4711 /* to the symbolizer: the pid, of the one process that most tests have */
 
 struct page {
 	uint64_t addr;
@@ -236,7 +237,9 @@ long platform_send(void *record, __u32 n, bool wake)
 		fail_msg("a malformed record of kind %u, %u bytes", h->kind, n);
 	host.sent_cnt++;
 	if (h->kind == KRAIT_CODE)
-		assert_int_equal(symbolizer_add(host.sym, record), 0);
+		assert_int_equal(symbolizer_add(host.sym,
+						((struct krait_code_rec *)record)->pid, record),
+				 0);
 	return 0;
 }
 
@@ -342,8 +345,8 @@ static inline void host_init(const struct krait_layout *layout, uint64_t interp_
 	host.fail_at = READ_NONE;
 	host.scratch = calloc(1, sizeof(*host.scratch));
 	assert_non_null(host.scratch);
-	host.scratch->host_tid = 4711;
-	recent_of(host.scratch)->pid = recent_of(host.scratch)->tid = 4711;
+	host.scratch->host_tid = OWNER;
+	recent_of(host.scratch)->pid = recent_of(host.scratch)->tid = OWNER;
 	layout_use(host.scratch, layout);
 	host_proc()->seed = 0x1234567890abcdefULL;
 	host_proc()->state = KRAIT_PROC_READY;

@@ -273,7 +273,7 @@ static inline void assert_frames(const struct parked *p, uint32_t cnt)
 
 	assert_int_equal(host.scratch->walk.cnt, cnt);
 	for (uint32_t i = 0; i < cnt; i++) {
-		struct symbol s = symbolizer_frame(host.sym, &frames[i]);
+		struct symbol s = symbolizer_frame(host.sym, OWNER, &frames[i]);
 
 		if (frames[i].mark || !is_true(&s, &p->frames[i], false))
 			fail_msg("%s: frame %u is %s (%s:%d), should be %s (%s:%d)", p->py->name, i,

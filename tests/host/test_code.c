@@ -33,7 +33,7 @@ static uint16_t name_off(const struct parked *p)
 static const char *leaf_name(const struct parked *p, uint64_t now_ns)
 {
 	assert_int_equal(host_tick(p->thread_id, now_ns), KRAIT_LOSS_NONE);
-	return symbolizer_frame(host.sym, stack_frames(host.stack)).name;
+	return symbolizer_frame(host.sym, OWNER, stack_frames(host.stack)).name;
 }
 
 /* From now on the leaf's code object is one made of another's parts. */
@@ -110,12 +110,12 @@ static void test_other_first_line(const struct python *py)
 	parked_init(&p, py, script, "1");
 	l = &p.target.layout;
 	leaf_name(&p, 1);
-	assert_int_equal(symbolizer_frame(host.sym, stack_frames(host.stack)).line,
+	assert_int_equal(symbolizer_frame(host.sym, OWNER, stack_frames(host.stack)).line,
 			 p.frames[0].line);
 	at = code_of(&p, LEAF, 2) + l->co_first_line_off;
 	host_patch(at, host_get(at) + 1000);
 	leaf_name(&p, 3);
-	assert_int_equal(symbolizer_frame(host.sym, stack_frames(host.stack)).line,
+	assert_int_equal(symbolizer_frame(host.sym, OWNER, stack_frames(host.stack)).line,
 			 p.frames[0].line + 1000);
 	parked_release(&p);
 }

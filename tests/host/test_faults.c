@@ -40,7 +40,7 @@ static bool are_from(const struct parked *p, uint32_t from, uint32_t to, uint32_
 	const struct krait_frame *frames = stack_frames(host.stack);
 
 	for (uint32_t i = from; i < to; i++) {
-		struct symbol s = symbolizer_frame(host.sym, &frames[i]);
+		struct symbol s = symbolizer_frame(host.sym, OWNER, &frames[i]);
 
 		if (frames[i].mark)
 			continue;
@@ -82,7 +82,7 @@ static void assert_true_or_marked(const struct parked *p)
 	}
 	assert_true(cnt <= p->frame_cnt || is_frame_fault(frames[cnt - 1].mark));
 	for (uint32_t i = 0; i < cnt; i++) {
-		struct symbol s = symbolizer_frame(host.sym, &frames[i]);
+		struct symbol s = symbolizer_frame(host.sym, OWNER, &frames[i]);
 
 		if (frames[i].mark) {
 			assert_int_equal(strncmp(s.name, "[unreadable: ", 13), 0);
@@ -204,7 +204,7 @@ static void test_random_words(const struct python *py)
 			forget_all();
 		whole += bounded_tick(p.thread_id, run * LATER_NS) == KRAIT_LOSS_NONE;
 		for (uint32_t i = 0; i < host.scratch->walk.cnt; i++)
-			symbolizer_frame(host.sym, &stack_frames(host.stack)[i]);
+			symbolizer_frame(host.sym, OWNER, &stack_frames(host.stack)[i]);
 	}
 	/* Not all may end in the search, or the walk was not tried. */
 	assert_true(whole > RANDOM_RUNS / 4);
@@ -257,7 +257,7 @@ static void cycle_of(const struct parked *p, uint32_t from, uint32_t to)
 	assert_int_equal(frames[cnt - 1].mark, KRAIT_FAULT_FRAME_CYCLE);
 	assert_true(cnt - 1 > from);
 	for (uint32_t i = 0; i < cnt - 1; i++) {
-		struct symbol s = symbolizer_frame(host.sym, &frames[i]);
+		struct symbol s = symbolizer_frame(host.sym, OWNER, &frames[i]);
 		uint32_t at = i <= from ? i : to + (i - to) % len;
 
 		assert_true(is_true(&s, &p->frames[at], false));
@@ -336,7 +336,7 @@ static struct symbol forged(const struct parked *p, uint16_t off, uint16_t word_
 	assert_int_equal(bounded_tick(p->thread_id, 2), KRAIT_LOSS_NONE);
 	host.patch_cnt = 0;
 	assert_int_equal(host.scratch->walk.cnt, p->frame_cnt);
-	return symbolizer_frame(host.sym, &stack_frames(host.stack)[5]);
+	return symbolizer_frame(host.sym, OWNER, &stack_frames(host.stack)[5]);
 }
 
 static void test_forged_strings(const struct python *py)

@@ -50,7 +50,8 @@ static void add(void *rec, size_t bytes)
 	assert_int_equal(aggregate_add(agg, h), 0);
 }
 
-static uint64_t now_ns; /* of the process records that follow */
+static uint64_t now_ns;	      /* of the process records that follow */
+static uint32_t ids_of = 7; /* whose the ids are in the CODE and STACK records that follow */
 
 static void process(uint16_t what, uint32_t pid, uint32_t tid, uint32_t parent_pid,
 		    const char *comm, const char *cmdline, uint32_t len)
@@ -100,8 +101,9 @@ static void code(uint64_t id, const char *name, int32_t first_line)
 	struct {
 		struct krait_code_rec rec;
 		char text[64];
-	} r = {.rec = {.h = {.kind = KRAIT_CODE}, .code_id = id, .first_line = first_line}};
+	} r = {.rec = {.h = {.kind = KRAIT_CODE}, .code_id = id, .pid = ids_of}};
 
+	r.rec.first_line = first_line;
 	r.rec.name = (struct krait_str){.bytes = strlen(name), .width = 1};
 	r.rec.file = (struct krait_str){.bytes = 4, .width = 1};
 	r.rec.lines_kind = KRAIT_LINES_LNOTAB;
@@ -117,6 +119,7 @@ static void stack_flags(uint64_t id, uint16_t flags, uint32_t cnt, const struct 
 		struct krait_frame frames[8];
 	} r = {.rec = {.h = {.kind = KRAIT_STACK, .flags = flags}, .stack_id = id}};
 
+	r.rec.pid = ids_of;
 	r.rec.frame_cnt = cnt;
 	memcpy(r.frames, frames, cnt * sizeof(*frames));
 	add(&r, sizeof(r.rec) + cnt * sizeof(*frames));
@@ -199,6 +202,14 @@ static void three_functions(void)
 	stack(2, 0xc, 0xb);
 }
 
+/* The same, as another process says it. */
+static void three_functions_of(uint32_t pid)
+{
+	ids_of = pid;
+	three_functions();
+	ids_of = 7;
+}
+
 /* ---- Tests ---- */
 
 static void test_nothing(void **state)
@@ -266,6 +277,8 @@ static void test_fork_inherits(void **state)
 	sample(1, 7);
 	forked(9, 7);
 	forked(10, 9);
+	three_functions_of(9);
+	three_functions_of(10);
 	sample(1, 9);
 	sample(1, 10);
 	event(KRAIT_PROCESS_EXIT, 7);
@@ -279,8 +292,8 @@ static void test_fork_inherits(void **state)
 static void test_fork_of_an_unknown_parent(void **state)
 {
 	(void)state;
-	three_functions();
 	forked(9, 7);
+	three_functions_of(9);
 	sample(1, 9);
 	assert_profile("9 \"[unknown]\" 9 \"\": a:10 < b:20 = 1\n");
 }
@@ -293,6 +306,7 @@ static void test_exec_begins_a_life(void **state)
 	sample(1, 7);
 	event(KRAIT_PROCESS_EXEC, 7);
 	info(7, "python3 b.py");
+	code(0xc, "c", 30);
 	stack(3, 0xc, 0);
 	sample(3, 7);
 	assert_profile("7 \"python3 a.py\" 7 \"\": a:10 < b:20 = 1\n"
@@ -312,14 +326,17 @@ static void test_exec_told_late(void **state)
 	info(7, "python3 b.py");
 	now_ns = 20;
 	event(KRAIT_PROCESS_EXEC, 7);
+	three_functions();
 	sample(1, 7);
 	now_ns = 50;
 	info(7, "python3 b.py"); /* the same program again */
 	now_ns = 40;
 	event(KRAIT_PROCESS_EXEC, 7);
+	three_functions();
 	sample(1, 7);
 	now_ns = 60;
 	event(KRAIT_PROCESS_EXIT, 7);
+	three_functions();
 	sample(1, 7);
 	now_ns = 0;
 	assert_profile("7 \"python3 a.py\" 7 \"\": a:10 < b:20 = 1\n"
@@ -327,7 +344,7 @@ static void test_exec_told_late(void **state)
 		       "7 \"[unknown]\" 7 \"\": a:10 < b:20 = 1\n");
 }
 
-/* The same program under the same pid, and even the same stack id: still another process. */
+/* The same program under the same pid, and even the same ids: still another process. */
 static void test_pid_reused(void **state)
 {
 	(void)state;
@@ -337,6 +354,7 @@ static void test_pid_reused(void **state)
 	sample(1, 7);
 	event(KRAIT_PROCESS_EXIT, 7);
 	info(7, "python3");
+	three_functions();
 	sample(1, 7);
 	assert_profile("7 \"python3\" 7 \"\": a:10 < b:20 = 2\n"
 		       "7 \"python3\" 7 \"\": a:10 < b:20 = 1\n");
@@ -384,6 +402,63 @@ static void test_stack_id_bound_anew(void **state)
 	sample(1, 7);
 	assert_profile("7 \"p\" 7 \"\": a:10 < b:20 = 3\n"
 		       "7 \"p\" 7 \"\": c:30 < b:20 = 2\n");
+}
+
+/* Records of two processes with the same ids, in any order, as if one had found out how to make its
+ * hashes equal the other's: each has its own names. */
+static void test_forged_ids_name_nobody_else(void **state)
+{
+	(void)state;
+	info(7, "victim");
+	info(66, "forger");
+	ids_of = 66;
+	code(0xa, "forged", 1);
+	stack(1, 0xa, 0);
+	sample(1, 66);
+	sample(1, 7); /* nothing has come of the victim's */
+	assert_int_equal(profile()->samples_unnamed, 1);
+	three_functions_of(7);
+	sample(1, 7);
+	ids_of = 66;
+	code(0xb, "forged later", 2);
+	code(0xc, "forged again", 3);
+	stack(1, 0xb, 0);
+	stack(2, 0xc, 0);
+	sample(1, 66);
+	sample(2, 7);
+	sample(1, 7);
+	/* Code that the victim's stack names and that only the forger has told of. */
+	code(0xd, "forged code", 4);
+	ids_of = 7;
+	stack(3, 0xd, 0xb);
+	sample(3, 7);
+	assert_profile("66 \"forger\" 66 \"\": forged:1 = 1\n"
+		       "66 \"forger\" 66 \"\": forged later:2 = 1\n"
+		       "7 \"victim\" 7 \"\": a:10 < b:20 = 2\n"
+		       "7 \"victim\" 7 \"\": c:30 < b:20 = 1\n"
+		       "7 \"victim\" 7 \"\": [unreadable: code object lost]:0 < b:20 = 1\n");
+}
+
+/* The same of one that had the victim's pid before. */
+static void test_ids_of_the_dead_name_nobody(void **state)
+{
+	static const uint16_t ends[] = {KRAIT_PROCESS_EXIT, KRAIT_PROCESS_EXEC, KRAIT_PROCESS_FORK};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		info(7, "forger");
+		code(0xa, "forged", 1);
+		stack(1, 0xa, 0);
+		event(ends[i], 7);
+		info(7, "victim");
+		stack(2, 0xa, 0);
+		sample(1, 7);
+		sample(2, 7);
+	}
+	assert_int_equal(profile()->samples_unnamed, 3);
+	assert_profile("7 \"victim\" 7 \"\": [unreadable: code object lost]:0 = 1\n"
+		       "7 \"victim\" 7 \"\": [unreadable: code object lost]:0 = 1\n"
+		       "7 \"victim\" 7 \"\": [unreadable: code object lost]:0 = 1\n");
 }
 
 static void test_equal_stacks_are_one(void **state)
@@ -483,7 +558,9 @@ static void test_command_lines(void **state)
 	static const char args[] = "python3\0-c\0a\nb\0\0";
 
 	(void)state;
-	three_functions();
+	three_functions_of(1);
+	three_functions_of(2);
+	three_functions_of(3);
 	process(KRAIT_PROCESS_INFO, 1, 1, 0, "comm", args, sizeof(args));
 	process(KRAIT_PROCESS_INFO, 2, 2, 0, "comm;\t", "\0\0", 2);
 	process(KRAIT_PROCESS_INFO, 3, 3, 0, "comm", "a\0\0b", 4);
@@ -570,9 +647,10 @@ static void piece(uint32_t i)
 	struct {
 		struct krait_code_rec rec;
 		unsigned char bytes[PIECE + 8];
-	} r = {.rec = {.h = {.kind = KRAIT_CODE}, .code_id = 0xa, .first_line = 100}};
+	} r = {.rec = {.h = {.kind = KRAIT_CODE}, .code_id = 0xa, .pid = 7}};
 	uint32_t at = i ? 0 : 5;
 
+	r.rec.first_line = 100;
 	r.rec.lines_kind = KRAIT_LINES_PEP657;
 	r.rec.lines_total = PIECES * PIECE;
 	r.rec.lines_off = i * PIECE;
@@ -664,8 +742,9 @@ static void lined_code(uint64_t id, int32_t first_line)
 	struct {
 		struct krait_code_rec rec;
 		unsigned char bytes[5 + 2 * UNITS + 7];
-	} r = {.rec = {.h = {.kind = KRAIT_CODE}, .code_id = id, .first_line = first_line}};
+	} r = {.rec = {.h = {.kind = KRAIT_CODE}, .code_id = id, .pid = ids_of}};
 
+	r.rec.first_line = first_line;
 	r.rec.name = (struct krait_str){.bytes = 1, .width = 1};
 	r.rec.file = (struct krait_str){.bytes = 4, .width = 1};
 	r.rec.lines_kind = KRAIT_LINES_PEP657;
@@ -732,6 +811,8 @@ int main(void)
 		TEST(test_told_again_is_one_life),
 		TEST(test_told_late),
 		TEST(test_stack_id_bound_anew),
+		TEST(test_forged_ids_name_nobody_else),
+		TEST(test_ids_of_the_dead_name_nobody),
 		TEST(test_equal_stacks_are_one),
 		TEST(test_prefix_is_another_stack),
 		TEST(test_samples_before_their_stack),

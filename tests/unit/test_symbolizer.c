@@ -15,6 +15,8 @@
 #include "user/symbolize/linetable.h"
 #include "user/symbolize/symbolizer.h"
 
+#define OWNER 1
+
 struct like {
 	const char *name, *file;
 	int32_t first_line;
@@ -49,7 +51,7 @@ static void add_part(struct symbolizer *sym, uint64_t id, const struct like *lik
 	memset(r.text + strlen(r.text), like->entry, to - from);
 	r.rec.h.bytes = sizeof(r);
 	assert_int_equal(record_check(&r, sizeof(r)), sizeof(r));
-	assert_int_equal(symbolizer_add(sym, &r.rec), 0);
+	assert_int_equal(symbolizer_add(sym, OWNER, &r.rec), 0);
 }
 
 static void add_code(struct symbolizer *sym, uint64_t id, const struct like *like)
@@ -66,7 +68,7 @@ static struct symbol symbol_of(const struct like *like)
 	struct symbol symbol;
 
 	add_code(sym, 1, like);
-	symbol = symbolizer_frame(sym, &frame);
+	symbol = symbolizer_frame(sym, OWNER, &frame);
 	symbolizer_free(sym);
 	intern_free(in);
 	return symbol;
@@ -113,25 +115,25 @@ static void test_equal_code_has_one_body(void **state)
 
 	(void)state;
 	add_code(sym, 100, &like_f);
-	body = symbolizer_body(sym, 100);
+	body = symbolizer_body(sym, OWNER, 100);
 	assert_int_not_equal(body, INDEX_NONE);
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct symbol symbol;
 
 		add_code(sym, 200 + i, &like_f);
 		add_code(sym, 300 + i, &others[i]);
-		assert_int_equal(symbolizer_body(sym, 200 + i), body);
-		assert_int_not_equal(symbolizer_body(sym, 300 + i), body);
-		symbol = symbolizer_frame(sym, &(struct krait_frame){.code_id = 300 + i});
-		assert_int_equal(symbol.body, symbolizer_body(sym, 300 + i));
+		assert_int_equal(symbolizer_body(sym, OWNER, 200 + i), body);
+		assert_int_not_equal(symbolizer_body(sym, OWNER, 300 + i), body);
+		symbol = symbolizer_frame(sym, OWNER, &(struct krait_frame){.code_id = 300 + i});
+		assert_int_equal(symbol.body, symbolizer_body(sym, OWNER, 300 + i));
 		assert_string_equal(symbol.name, others[i].name);
 		assert_string_equal(symbol.file, others[i].file);
 		assert_int_equal(symbol.first_line, others[i].first_line);
 	}
 	for (uint32_t i = 1; i < cnt; i++)
 		for (uint32_t j = 0; j < i; j++)
-			assert_int_not_equal(symbolizer_body(sym, 300 + i),
-					     symbolizer_body(sym, 300 + j));
+			assert_int_not_equal(symbolizer_body(sym, OWNER, 300 + i),
+					     symbolizer_body(sym, OWNER, 300 + j));
 	symbolizer_free(sym);
 	intern_free(in);
 }
@@ -149,16 +151,16 @@ static void test_body_in_pieces(void **state)
 	add_code(sym, 1, &like_f);
 	add_part(sym, 2, &like_f, 2, 4);
 	add_part(sym, 3, &like_g, 2, 4);
-	assert_int_equal(symbolizer_body(sym, 2), INDEX_NONE);
+	assert_int_equal(symbolizer_body(sym, OWNER, 2), INDEX_NONE);
 	add_part(sym, 2, &like_f, 0, 2);
-	assert_int_equal(symbolizer_body(sym, 2), symbolizer_body(sym, 1));
-	assert_int_equal(symbolizer_body(sym, 3), INDEX_NONE);
-	assert_int_equal(symbolizer_body(sym, 4), INDEX_NONE);
+	assert_int_equal(symbolizer_body(sym, OWNER, 2), symbolizer_body(sym, OWNER, 1));
+	assert_int_equal(symbolizer_body(sym, OWNER, 3), INDEX_NONE);
+	assert_int_equal(symbolizer_body(sym, OWNER, 4), INDEX_NONE);
 	add_code(sym, 5, &like_h);
 	add_part(sym, 3, &like_g, 0, 2);
-	assert_string_equal(symbolizer_frame(sym, &(struct krait_frame){.code_id = 3}).name, "g");
-	assert_string_equal(symbolizer_frame(sym, &(struct krait_frame){.code_id = 5}).name, "h");
-	assert_int_not_equal(symbolizer_body(sym, 3), symbolizer_body(sym, 1));
+	assert_string_equal(symbolizer_frame(sym, OWNER, &(struct krait_frame){.code_id = 3}).name, "g");
+	assert_string_equal(symbolizer_frame(sym, OWNER, &(struct krait_frame){.code_id = 5}).name, "h");
+	assert_int_not_equal(symbolizer_body(sym, OWNER, 3), symbolizer_body(sym, OWNER, 1));
 	symbolizer_free(sym);
 	intern_free(in);
 }
@@ -197,7 +199,7 @@ static void test_long_table_is_read_once(void **state)
 	for (int i = 0; i < 1000; i++) {
 		struct krait_frame frame = {.code_id = 1, .unit = len - 1 - i};
 
-		assert_int_equal(symbolizer_frame(sym, &frame).line, LINE_UNKNOWN);
+		assert_int_equal(symbolizer_frame(sym, OWNER, &frame).line, LINE_UNKNOWN);
 	}
 	all_ns = cpu_ns() - all_ns;
 	/* Some 5 times; without marks 1000. */

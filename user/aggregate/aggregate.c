@@ -9,6 +9,11 @@
  *
  * A process is a *life* of a pid: exec and exit end it, so that a pid that is used again, or that
  * runs another program, gets a root of its own.
+ *
+ * The ids of code objects and stacks are hashes of what a process has in its memory, which may be
+ * made up to give any value. So what an id means belongs to an *owner*, the life of the pid that the
+ * record is of: no record of one process is ever looked up for another. (A life in this sense does
+ * not end where a process only changes its command line: the kernel does not send its stacks again.)
  */
 #include "user/aggregate/aggregate.h"
 
@@ -32,9 +37,16 @@
 		struct index index;                                                                \
 	}
 
+/* Who the ids in the records of a pid belong to at present. */
+struct owner {
+	uint32_t pid;
+	uint32_t num;
+};
+
 struct binding {
 	uint64_t stack_id;
 	uint64_t interp_id;
+	uint32_t owner;
 	uint32_t stack_idx;
 	uint32_t tid;	     /* the thread that the binding's last sample was of, */
 	uint32_t life;	     /* and agg->life then */
@@ -51,6 +63,9 @@ struct aggregate {
 	TABLE(struct profile_thread) threads;
 	TABLE(struct profile_sample) samples;
 	TABLE(struct binding) bindings;
+	TABLE(struct owner) owners;
+	uint32_t owner_cnt;  /* numbers given so far */
+	uint32_t owner_last; /* where in owners the last record's was */
 	struct packed frame_idx;
 	uint32_t *fresh; /* the numbers of the stack that is looked at */
 	uint32_t fresh_cnt, fresh_cap;
@@ -110,12 +125,50 @@ void aggregate_free(struct aggregate *agg)
 	TABLE_RELEASE(&agg->threads);
 	TABLE_RELEASE(&agg->samples);
 	TABLE_RELEASE(&agg->bindings);
+	TABLE_RELEASE(&agg->owners);
 	free(agg->frame_idx.items);
 	free(agg->fresh);
 	strbuf_release(&agg->text);
 	symbolizer_free(agg->sym);
 	intern_free(agg->in);
 	free(agg);
+}
+
+/* ---- Owners ---- */
+
+static uint64_t pid_hash(uint32_t pid)
+{
+	return hash_pair(pid, 0);
+}
+
+/* The pid's entry, which is made if there is none; NULL without memory. */
+static struct owner *owner_find(struct aggregate *agg, uint32_t pid)
+{
+	struct owner fresh = {.pid = pid};
+	uint32_t num;
+
+	if (agg->owner_last < agg->owners.cnt && agg->owners.items[agg->owner_last].pid == pid)
+		return &agg->owners.items[agg->owner_last];
+	TABLE_EACH(it, &agg->owners, pid_hash(pid))
+	if (agg->owners.items[it.num].pid == pid) {
+		agg->owner_last = it.num;
+		return &agg->owners.items[it.num];
+	}
+	fresh.num = ++agg->owner_cnt;
+	num = TABLE_ADD(&agg->owners, pid_hash(pid), fresh);
+	return num == INDEX_NONE ? NULL : &agg->owners.items[agg->owner_last = num];
+}
+
+/* From now on ids in the pid's records are another one's: the kernel mixes another seed into them.
+ * 0 or -ENOMEM. */
+static int owner_renew(struct aggregate *agg, uint32_t pid)
+{
+	struct owner *owner = owner_find(agg, pid);
+
+	if (!owner)
+		return -ENOMEM;
+	owner->num = ++agg->owner_cnt;
+	return 0;
 }
 
 /* ---- Stacks ---- */
@@ -172,41 +225,41 @@ static int append_marker(struct aggregate *agg, const char *name)
 }
 
 /* Appends a frame whose symbol has to be found. */
-static int append_new(struct aggregate *agg, const struct krait_frame *frame)
+static int append_new(struct aggregate *agg, uint32_t owner, const struct krait_frame *frame)
 {
-	struct symbol s = symbolizer_frame(agg->sym, frame);
+	struct symbol s = symbolizer_frame(agg->sym, owner, frame);
 	uint32_t num;
 
 	if (s.is_shim)
 		return 0;
 	num = frame_number(agg, &s);
 	if (s.is_final && num != INDEX_NONE) {
-		known_add(&agg->by_id, frame->code_id, frame->unit, num);
-		known_add(&agg->by_body, s.body, frame->unit, num);
+		known_add(&agg->by_id, owner, frame->code_id, frame->unit, num);
+		known_add(&agg->by_body, 0, s.body, frame->unit, num);
 	}
 	return append_number(agg, num);
 }
 
-static int append_frame(struct aggregate *agg, const struct krait_frame *frame)
+static int append_frame(struct aggregate *agg, uint32_t owner, const struct krait_frame *frame)
 {
 	uint32_t num = INDEX_NONE, body;
 
 	if (frame->mark)
-		return append_new(agg, frame);
-	num = known_find(&agg->by_id, frame->code_id, frame->unit);
+		return append_new(agg, owner, frame);
+	num = known_find(&agg->by_id, owner, frame->code_id, frame->unit);
 	if (num != INDEX_NONE)
 		return append_number(agg, num);
-	body = symbolizer_body(agg->sym, frame->code_id);
+	body = symbolizer_body(agg->sym, owner, frame->code_id);
 	if (body != INDEX_NONE)
-		num = known_find(&agg->by_body, body, frame->unit);
+		num = known_find(&agg->by_body, 0, body, frame->unit);
 	if (num == INDEX_NONE)
-		return append_new(agg, frame);
-	known_add(&agg->by_id, frame->code_id, frame->unit, num);
+		return append_new(agg, owner, frame);
+	known_add(&agg->by_id, owner, frame->code_id, frame->unit, num);
 	return append_number(agg, num);
 }
 
 /* Sets fresh to the record's frames. 0 or -ENOMEM. */
-static int read_frames(struct aggregate *agg, const struct krait_stack_rec *rec)
+static int read_frames(struct aggregate *agg, uint32_t owner, const struct krait_stack_rec *rec)
 {
 	const struct krait_frame *frames = stack_frames(rec);
 	int err = 0;
@@ -220,7 +273,7 @@ static int read_frames(struct aggregate *agg, const struct krait_stack_rec *rec)
 	if (rec->h.flags & KRAIT_STACK_GC)
 		err = append_marker(agg, "<GC>");
 	for (uint32_t i = 0; i < rec->frame_cnt && !err; i++)
-		err = append_frame(agg, &frames[i]);
+		err = append_frame(agg, owner, &frames[i]);
 	if (!err && rec->h.flags & KRAIT_STACK_TRUNCATED)
 		err = append_marker(agg, "[truncated]");
 	return err;
@@ -237,12 +290,13 @@ static bool is_fresh(const struct aggregate *agg, const struct profile_stack *st
 }
 
 /* The number of the record's stack: an old one's if it is equal. */
-static uint32_t stack_number(struct aggregate *agg, const struct krait_stack_rec *rec)
+static uint32_t stack_number(struct aggregate *agg, uint32_t owner,
+			     const struct krait_stack_rec *rec)
 {
 	struct profile_stack stack = {.first = agg->frame_idx.cnt};
 	uint64_t hash;
 
-	if (read_frames(agg, rec) != 0)
+	if (read_frames(agg, owner, rec) != 0)
 		return INDEX_NONE;
 	hash = hash_bytes(agg->fresh, agg->fresh_cnt * sizeof(*agg->fresh));
 	TABLE_EACH(it, &agg->stacks, hash)
@@ -254,36 +308,48 @@ static uint32_t stack_number(struct aggregate *agg, const struct krait_stack_rec
 	return TABLE_ADD(&agg->stacks, hash, stack);
 }
 
-static struct binding *binding_find(struct aggregate *agg, uint64_t stack_id)
+static uint64_t binding_hash(uint32_t owner, uint64_t stack_id)
 {
-	TABLE_EACH(it, &agg->bindings, stack_id)
-	if (agg->bindings.items[it.num].stack_id == stack_id)
-		return &agg->bindings.items[it.num];
+	return hash_pair(stack_id, owner);
+}
+
+static struct binding *binding_find(struct aggregate *agg, uint32_t owner, uint64_t stack_id)
+{
+	TABLE_EACH(it, &agg->bindings, binding_hash(owner, stack_id))
+	{
+		struct binding *b = &agg->bindings.items[it.num];
+
+		if (b->stack_id == stack_id && b->owner == owner)
+			return b;
+	}
 	return NULL;
 }
 
 static int add_stack(struct aggregate *agg, const struct krait_stack_rec *rec)
 {
-	struct binding *old = binding_find(agg, rec->stack_id);
+	const struct owner *owner = owner_find(agg, rec->pid);
 	struct binding fresh = {
 		.stack_id = rec->stack_id, .interp_id = rec->interp_id, .sample_idx = INDEX_NONE};
+	struct binding *old;
 
-	fresh.stack_idx = stack_number(agg, rec);
+	if (!owner)
+		return -ENOMEM;
+	fresh.owner = owner->num;
+	old = binding_find(agg, fresh.owner, rec->stack_id);
+	fresh.stack_idx = stack_number(agg, fresh.owner, rec);
 	if (fresh.stack_idx == INDEX_NONE)
 		return -ENOMEM;
 	if (old && old->stack_idx != fresh.stack_idx)
 		*old = fresh;
 	if (old)
 		return 0;
-	return TABLE_ADD(&agg->bindings, fresh.stack_id, fresh) == INDEX_NONE ? -ENOMEM : 0;
+	return TABLE_ADD(&agg->bindings, binding_hash(fresh.owner, fresh.stack_id), fresh) ==
+			       INDEX_NONE
+		       ? -ENOMEM
+		       : 0;
 }
 
 /* ---- Processes and threads ---- */
-
-static uint64_t pid_hash(uint32_t pid)
-{
-	return hash_pair(pid, 0);
-}
 
 /* The number of the pid's present life, or INDEX_NONE. */
 static uint32_t process_find(struct aggregate *agg, uint32_t pid)
@@ -377,6 +443,8 @@ static int process_fork(struct aggregate *agg, const struct krait_process_rec *r
 	uint32_t parent = process_find(agg, rec->parent_pid);
 	struct profile_process process;
 
+	if (owner_renew(agg, rec->pid) != 0)
+		return -ENOMEM;
 	if (parent == INDEX_NONE)
 		return 0;
 	process = agg->processes.items[parent];
@@ -474,7 +542,7 @@ static int add_process(struct aggregate *agg, const struct krait_process_rec *re
 	case KRAIT_PROCESS_EXEC:
 	case KRAIT_PROCESS_EXIT:
 		process_end(agg, rec->pid, rec->time_ns);
-		return 0;
+		return owner_renew(agg, rec->pid);
 	default:
 		return 0;
 	}
@@ -517,7 +585,8 @@ static uint32_t sample_number(struct aggregate *agg, uint32_t thread_idx, uint32
 
 static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 {
-	struct binding *binding = binding_find(agg, rec->stack_id);
+	const struct owner *owner = owner_find(agg, rec->pid);
+	struct binding *binding = owner ? binding_find(agg, owner->num, rec->stack_id) : NULL;
 	uint32_t thread_idx;
 
 	if (!binding) {
@@ -540,13 +609,20 @@ static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 	return 0;
 }
 
+static int add_code(struct aggregate *agg, const struct krait_code_rec *rec)
+{
+	const struct owner *owner = owner_find(agg, rec->pid);
+
+	return owner ? symbolizer_add(agg->sym, owner->num, rec) : -ENOMEM;
+}
+
 int aggregate_add(struct aggregate *agg, const struct krait_hdr *rec)
 {
 	switch (rec->kind) {
 	case KRAIT_PROCESS:
 		return add_process(agg, (const void *)rec);
 	case KRAIT_CODE:
-		return symbolizer_add(agg->sym, (const void *)rec);
+		return add_code(agg, (const void *)rec);
 	case KRAIT_STACK:
 		return add_stack(agg, (const void *)rec);
 	case KRAIT_SAMPLE:

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -80,8 +81,13 @@ static uint32_t ring_bytes(int cpu_cnt)
 
 static int size_maps(struct krait_bpf *skel, const struct sampler_opts *opts, int cpu_cnt)
 {
+	uint64_t secret[2];
 	int err;
 
+	if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
+		return -errno;
+	for (int i = 0; i < 2; i++)
+		skel->rodata->secret[i] = secret[i];
 	skel->data->max_depth = opts->max_depth;
 	skel->rodata->ask_unknown = opts->ask_unknown;
 	skel->rodata->follow_children = opts->follow_children;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The code objects by id, and the symbols of their frames.
+ * The code objects by owner and id, and the symbols of their frames.
  *
  * Nearly all of a code object is what it says: names, file, line table. The same program in another
  * process says the same under other ids, so this is kept once, as a body that they share.
@@ -32,6 +32,7 @@ struct body {
 
 struct code {
 	uint64_t id;
+	uint32_t owner;
 	uint32_t body_idx; /* its own, until that is whole and another is found to be equal */
 };
 
@@ -75,12 +76,17 @@ void symbolizer_free(struct symbolizer *sym)
 	free(sym);
 }
 
-static struct code *code_find(const struct symbolizer *sym, uint64_t id)
+static uint64_t code_hash(uint32_t owner, uint64_t id)
 {
-	struct index_iter it = index_first(&sym->by_id, id);
+	return hash_pair(id, owner);
+}
+
+static struct code *code_find(const struct symbolizer *sym, uint32_t owner, uint64_t id)
+{
+	struct index_iter it = index_first(&sym->by_id, code_hash(owner, id));
 
 	for (; it.num != INDEX_NONE; index_next(&sym->by_id, &it))
-		if (sym->codes[it.num].id == id)
+		if (sym->codes[it.num].id == id && sym->codes[it.num].owner == owner)
 			return &sym->codes[it.num];
 	return NULL;
 }
@@ -106,13 +112,15 @@ static int body_add(struct symbolizer *sym, const struct krait_code_rec *rec)
 	return 0;
 }
 
-static struct code *code_add(struct symbolizer *sym, const struct krait_code_rec *rec)
+static struct code *code_add(struct symbolizer *sym, uint32_t owner,
+			     const struct krait_code_rec *rec)
 {
-	struct code code = {.id = rec->code_id, .body_idx = sym->body_cnt};
+	struct code code = {.id = rec->code_id, .owner = owner, .body_idx = sym->body_cnt};
+	uint64_t hash = code_hash(owner, code.id);
 
 	if (array_reserve((void **)&sym->codes, &sym->code_cap, sym->code_cnt + 1, sizeof(code)) !=
 		    0 ||
-	    body_add(sym, rec) != 0 || index_add(&sym->by_id, code.id, sym->code_cnt) != 0)
+	    body_add(sym, rec) != 0 || index_add(&sym->by_id, hash, sym->code_cnt) != 0)
 		return NULL;
 	sym->codes[sym->code_cnt] = code;
 	return &sym->codes[sym->code_cnt++];
@@ -205,14 +213,14 @@ static void share_body(struct symbolizer *sym, struct code *code)
 		index_add(&sym->by_body, hash, code->body_idx);
 }
 
-int symbolizer_add(struct symbolizer *sym, const struct krait_code_rec *rec)
+int symbolizer_add(struct symbolizer *sym, uint32_t owner, const struct krait_code_rec *rec)
 {
 	struct code_text text = code_text(rec);
-	struct code *code = code_find(sym, rec->code_id);
+	struct code *code = code_find(sym, owner, rec->code_id);
 	struct body *body;
 
 	if (!code)
-		code = code_add(sym, rec);
+		code = code_add(sym, owner, rec);
 	if (!code)
 		return -ENOMEM;
 	body = &sym->bodies[code->body_idx];
@@ -261,9 +269,9 @@ static bool is_init_cleanup(const struct body *body)
 	       !strcmp(body->file, "__init__");
 }
 
-uint32_t symbolizer_body(const struct symbolizer *sym, uint64_t code_id)
+uint32_t symbolizer_body(const struct symbolizer *sym, uint32_t owner, uint64_t code_id)
 {
-	const struct code *code = code_find(sym, code_id);
+	const struct code *code = code_find(sym, owner, code_id);
 
 	return code && sym->bodies[code->body_idx].name ? code->body_idx : INDEX_NONE;
 }
@@ -281,9 +289,10 @@ static int32_t body_line(struct body *body, int32_t unit)
 			      unit);
 }
 
-struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame *frame)
+struct symbol symbolizer_frame(struct symbolizer *sym, uint32_t owner,
+			       const struct krait_frame *frame)
 {
-	const struct code *code = frame->mark ? NULL : code_find(sym, frame->code_id);
+	const struct code *code = frame->mark ? NULL : code_find(sym, owner, frame->code_id);
 	struct body *body = code ? &sym->bodies[code->body_idx] : NULL;
 	struct symbol symbol;
 

@@ -3,8 +3,10 @@
  * From a frame record to function, file and line: never a wrong one, and unknown is an explicit
  * marker with its reason.
  *
- * Keeps the code objects of the CODE records, by code_id. An id never changes meaning (bpf/abi.h),
- * so neither does a symbol.
+ * Keeps the code objects of the CODE records, by their owner and code_id. An id never changes
+ * meaning (bpf/abi.h), so neither does a symbol. The owner is the caller's number for the life of a
+ * process that a record is of: an id is a hash of what that process says, and says nothing about any
+ * other one's frames.
  */
 #ifndef KRAIT_SYMBOLIZE_SYMBOLIZER_H
 #define KRAIT_SYMBOLIZE_SYMBOLIZER_H
@@ -34,13 +36,14 @@ struct symbolizer *symbolizer_new(struct intern *in);
 void symbolizer_free(struct symbolizer *sym);
 
 /* Takes in a checked CODE record (copies what it needs). 0 or -ENOMEM. */
-int symbolizer_add(struct symbolizer *sym, const struct krait_code_rec *rec);
+int symbolizer_add(struct symbolizer *sym, uint32_t owner, const struct krait_code_rec *rec);
 
 /* The number of what the code object says, or INDEX_NONE as long as that is not known. Those of
  * several processes that say the same have one number; no other will ever have it. */
-uint32_t symbolizer_body(const struct symbolizer *sym, uint64_t code_id);
+uint32_t symbolizer_body(const struct symbolizer *sym, uint32_t owner, uint64_t code_id);
 
 /* The frame's symbol; always succeeds, if need be with a marker. */
-struct symbol symbolizer_frame(struct symbolizer *sym, const struct krait_frame *frame);
+struct symbol symbolizer_frame(struct symbolizer *sym, uint32_t owner,
+			       const struct krait_frame *frame);
 
 #endif
