@@ -136,8 +136,13 @@ struct krait_frame {
 	__u64 code_id; /* in the BPF program's scratch: the code object's address */
 	__s32 unit; /* index of the executing instruction in code units (of 2 bytes; up to 3.5, of
 		       one); -1: before the first */
-	__u32 mark; /* 0, or the enum krait_loss that says why this frame could not be read */
+	__u32 mark; /* 0, or the enum krait_loss that says why this frame could not be read; or
+		       KRAIT_MARK_OUTSIDE */
 };
+
+/* krait_frame.mark of the one frame of a stack that has no Python frame: the thread was on a CPU
+ * all the same. No enum krait_loss, for those are the positions of a recording's counters. */
+#define KRAIT_MARK_OUTSIDE 0x8000
 
 #define KRAIT_STACK_TRUNCATED                                                                      \
 	1 /* hdr.flags: deeper than --max-depth; the innermost frames were kept */
@@ -172,7 +177,8 @@ struct krait_sample_rec {
  * One line per way in which a tick on a target can fail to become a sample: X(NAME, sentence). The
  * line makes the enum, the counter and the sentence of the footer. Ticks on targets = samples + the
  * sum of these, exactly. LOST says what kind of line it is: 1 a sample that was lost, 0 a tick that
- * had no Python stack to give.
+ * had no Python stack to give. The walker ends with one of the latter; it is a sample nowadays, of
+ * a KRAIT_MARK_OUTSIDE, and counted as a loss in older recordings only.
  */
 #define KRAIT_LOSSES(X)                                                                            \
 	X(NO_PYTHON_THREAD, 0, "on a thread without a Python thread state")                        \

@@ -447,8 +447,26 @@ KRAIT_GLOBAL int thread_learn(struct scratch *s)
 	return loss;
 }
 
-/* A tick on a target: from its thread to its sample. */
-static __always_inline enum krait_loss sample(struct scratch *s, struct recent *r)
+/*
+ * What stands for the stack of a thread that is outside of Python: one frame that says so. Its CPU
+ * time is the process's like any other. 0 or a loss.
+ */
+KRAIT_GLOBAL int outside_know(struct scratch *s)
+{
+	struct krait_stack_rec *stack = stack_get();
+
+	if (!s || !stack)
+		return KRAIT_LOSS_STACK_NOT_SENT;
+	s->walk.flags = 0;
+	s->walk.cnt = 1;
+	s->interp_id = 0;
+	s->stack_id = mix64(proc_of(s)->seed ^ KRAIT_MARK_OUTSIDE);
+	*(struct krait_frame *)(stack + 1) = (struct krait_frame){.mark = KRAIT_MARK_OUTSIDE};
+	return stack_send(s, stack);
+}
+
+/* Finds and walks the thread's stack, into the scratch. */
+static __always_inline enum krait_loss stack_walk(struct scratch *s, struct recent *r)
 {
 	enum krait_loss loss = KRAIT_LOSS_NONE;
 
@@ -456,14 +474,27 @@ static __always_inline enum krait_loss sample(struct scratch *s, struct recent *
 	if (!thread_runs_at(s, &r->newest_until_ns))
 		loss = thread_learn(s);
 	/* Without chunks each frame costs a read: none is walked twice. */
-	loss = loss ?: walk_stack(s, s->layout.ts_chunk_off == KRAIT_NO_OFF);
-	if (loss)
+	return loss ?: walk_stack(s, s->layout.ts_chunk_off == KRAIT_NO_OFF);
+}
+
+/*
+ * A tick on a target: from its thread to its sample. A thread that is in its exit has neither a
+ * Python stack nor a name, whatever it seems to have: is_exiting. What Python calls one that is
+ * outside is told by its thread pointer, or not (arm64: by the state that it does not have).
+ */
+static __always_inline enum krait_loss sample(struct scratch *s, struct recent *r, bool exits)
+{
+	enum krait_loss loss = exits ? KRAIT_LOSS_NO_FRAME : stack_walk(s, r);
+	bool outside = loss == KRAIT_LOSS_NO_FRAME || loss == KRAIT_LOSS_NO_PYTHON_THREAD;
+
+	if (loss && !outside)
 		return loss;
-	if (thread_collects(s))
+	if (!outside && thread_collects(s))
 		s->walk.flags |= KRAIT_STACK_GC;
-	if (!r->is_named)
+	if (!r->is_named && !exits && (s->key.thread_id || !outside))
 		thread_name(s);
-	return stack_know(s) ?: sample_send(s);
+	loss = outside ? outside_know(s) : stack_know(s);
+	return loss ?: sample_send(s);
 }
 
 /* Puts the target's layout into the scratch, if it is not there from the last tick: layouts are
@@ -483,6 +514,16 @@ static __always_inline bool layout_load(struct scratch *s)
 	return true;
 }
 
+/*
+ * Whether the thread is in its exit in the kernel. Halfway through that libc may give its stack,
+ * and with it its thread pointer, to a new thread, whose state would pass for this one's. A
+ * kernel's addresses are negative; a tick in user space need not ask.
+ */
+static __always_inline bool is_exiting(const struct task_struct *task, __u64 ip)
+{
+	return (__s64)ip < 0 && task->flags & PF_EXITING;
+}
+
 /* Prepares the CPU's scratch for the target and takes the sample. */
 static __always_inline enum krait_loss target_tick(struct scratch *s, struct recent *r,
 						   struct task_struct *task, __u64 ip)
@@ -495,7 +536,7 @@ static __always_inline enum krait_loss target_tick(struct scratch *s, struct rec
 	s->is_in_eval = ip - proc_of(s)->eval_addr < proc_of(s)->eval_bytes;
 	if (!layout_load(s))
 		return KRAIT_LOSS_LAYOUT_MISSING;
-	return sample(s, r);
+	return sample(s, r, is_exiting(task, ip));
 }
 
 /* Whether thread states may be left in the process from before a fork, one of which could pass for
@@ -544,16 +585,6 @@ KRAIT_GLOBAL int tick_learn(struct scratch *s)
 	return 0;
 }
 
-/*
- * Whether the thread is in its exit in the kernel. Halfway through that libc may give its stack,
- * and with it its thread pointer, to a new thread, whose state would pass for this one's. A
- * kernel's addresses are negative; a tick in user space need not ask.
- */
-static __always_inline bool is_exiting(const struct task_struct *task, __u64 ip)
-{
-	return (__s64)ip < 0 && task->flags & PF_EXITING;
-}
-
 /* A tick on a Python. */
 static __always_inline enum krait_loss python_tick(struct scratch *s, struct recent *r,
 						   struct task_struct *task, __u64 ip)
@@ -562,8 +593,6 @@ static __always_inline enum krait_loss python_tick(struct scratch *s, struct rec
 		return KRAIT_LOSS_STARTING;
 	if (r->state == KRAIT_PROC_UNSUPPORTED)
 		return KRAIT_LOSS_UNSUPPORTED;
-	if (is_exiting(task, ip))
-		return KRAIT_LOSS_NO_FRAME;
 	return target_tick(s, r, task, ip);
 }
 

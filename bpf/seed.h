@@ -9,13 +9,13 @@
  * known under an id that is not its own, and show as lost (never under the attacker's name: user
  * space asks for an id with the process that a sample is of, user/aggregate).
  *
- * So a seed is a keyed hash, SipHash-2-4 with 128 bits of getrandom() that are made at each load, of
- * the process's pid and birth. Of that function nobody can tell an output, whatever other outputs he
- * knows, without the key (J.-P. Aumasson, D. J. Bernstein, "SipHash: a fast short-input PRF", 2012).
- * Even a target that found out its own seed, say by timing which of its functions collide, would
- * know nothing of another's; and blind tries succeed with 2^-63 each, of which a run at 10 kHz makes
- * 2^24 a second at most. No seed leaves krait but inside ids, in a recording, which targets do not
- * read.
+ * So a seed is a keyed hash, SipHash-2-4 with 128 bits of getrandom() that are made at each load,
+ * of the process's pid and birth. Of that function nobody can tell an output, whatever other
+ * outputs he knows, without the key (J.-P. Aumasson, D. J. Bernstein, "SipHash: a fast short-input
+ * PRF", 2012). Even a target that found out its own seed, say by timing which of its functions
+ * collide, would know nothing of another's; and blind tries succeed with 2^-63 each, of which a run
+ * at 10 kHz makes 2^24 a second at most. No seed leaves krait but inside ids, in a recording, which
+ * targets do not read.
  */
 #ifndef KRAIT_SEED_H
 #define KRAIT_SEED_H

@@ -16,11 +16,28 @@ THREAD = re.compile(
     r"thread \((?P<tid>[0-9]+)\)(?:: (?P<name>.*?))?(?: \[interpreter (?P<interp>[1-9][0-9]*)\])?"
 )
 GC = "<GC>"
+OUTSIDE = "[outside of Python]"
 UNKNOWN = "[line unknown]"
 FRAME = re.compile(
     r"(?P<name>.*) \((?P<file>.*?)(?::(?P<line>[1-9][0-9]*|%s))?\)" % re.escape(UNKNOWN)
 )
 MARKER = re.compile(r"\[[a-z][^\[\]]*\]")
+
+
+class Stacks(list):
+    """The stacks of Python, as most tests look at them; .outside has those of the time that threads
+    spent outside of it: of one frame that says so."""
+
+    def __init__(self, stacks):
+        super().__init__(stack for stack in stacks if not is_outside(stack))
+        self.outside = [stack for stack in stacks if is_outside(stack)]
+
+
+def is_outside(stack):
+    if all(frame.name != OUTSIDE or frame.file for frame in stack.frames):
+        return False
+    assert len(stack.frames) == 1 and not stack.gc and stack.interp == 0, stack
+    return True
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -69,14 +86,14 @@ def assert_harmless(text):
 
 
 def parse(data):
-    """The list of Stack in a folded file's bytes. The last line is whole, no stack comes twice."""
+    """The Stacks in a folded file's bytes. The last line is whole, no stack comes twice."""
     text = data.decode("utf-8")
     assert text == "" or text.endswith("\n"), "cut short: %r" % text[-80:]
     assert_harmless(text)
     lines = text.split("\n")[:-1]
     keys = [line.rpartition(" ")[0] for line in lines]
     assert len(keys) == len(set(keys)), "a stack comes twice"
-    return [parse_line(line) for line in lines]
+    return Stacks([parse_line(line) for line in lines])
 
 
 def read(path):
@@ -86,6 +103,11 @@ def read(path):
 
 def total(stacks):
     return sum(stack.count for stack in stacks)
+
+
+def total_all(stacks):
+    """With what was outside of Python: the samples of the ledger."""
+    return total(stacks) + total(stacks.outside)
 
 
 def of_pid(stacks, pid):

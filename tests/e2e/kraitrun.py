@@ -45,7 +45,7 @@ def ledger(stderr):
 
 def losses(stderr):
     """{sentence: how many} of the ticks that the footer accounts for."""
-    found = re.findall(r"^krait:   (?:idle|lost) (\d+) (.*)$", stderr, re.M)
+    found = re.findall(r"^krait:   (?:outside|lost) (\d+) (.*)$", stderr, re.M)
     return {sentence: int(cnt) for cnt, sentence in found}
 
 

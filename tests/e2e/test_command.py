@@ -28,7 +28,7 @@ def test_short_command(py, tmp_path):
     run, facts = record_burst(py, output, 0.5, 3, code=3)
     stacks = folded.read(output)
     assert {stack.pid for stack in stacks} == {facts["pid"]}
-    assert folded.total(stacks) == run.ledger.samples
+    assert folded.total_all(stacks) == run.ledger.samples
     named = folded.having(stacks, "burst")
     # Those before krait knew the process may be of burst(), on a busy host.
     expected = FREQ_HZ * facts["spent"]

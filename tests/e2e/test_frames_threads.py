@@ -5,6 +5,7 @@ one interpreter. One recording per interpreter, and one of greenlets.
 """
 import contextlib
 import os
+import re
 import subprocess
 
 import pytest
@@ -121,8 +122,6 @@ def test_no_thread_shows_the_frames_of_another(recorded):
 # ---- Threads of C code ----
 
 INSIDE = {"new_state": ["called_new", "inside_new"], "own_state": ["called_own", "inside_own"]}
-NO_STATE = "on a thread without a Python thread state"
-NO_FRAME = "on a thread that was running no Python frame"
 
 
 def test_thread_that_never_enters_python(recorded, measured):
@@ -141,11 +140,20 @@ def test_thread_that_enters_python_for_a_moment(recorded, measured, kind):
     assert LEAST * expected <= folded.total(stacks) <= MOST * expected, recorded.run
 
 
-def test_ticks_outside_of_python_are_counted_as_such(recorded, measured):
-    idle = kraitrun.losses(recorded.run.err)
-    without = measured["only_c"]["in_c"] + measured["new_state"]["in_c"]
-    assert idle.get(NO_STATE, 0) >= LEAST * FREQ_HZ * without, recorded.run
-    assert idle.get(NO_FRAME, 0) >= LEAST * FREQ_HZ * measured["own_state"]["in_c"], recorded.run
+@pytest.mark.parametrize("kind", ["only_c", "new_state", "own_state"])
+def test_time_outside_of_python_is_the_process_s(recorded, measured, kind):
+    """Of a thread without a state, of one between two calls, of one whose state runs no frame."""
+    mine = [s for s in recorded.stacks.outside if s.tid == measured[kind]["tid"]]
+    assert {stack.pid for stack in mine} == {recorded.workloads["cthreads"].pid}
+    expected = FREQ_HZ * measured[kind]["in_c"]
+    assert LEAST * expected <= folded.total(mine) <= MOST * expected, recorded.run
+
+
+def test_footer_tells_of_the_time_outside_of_python(recorded, measured):
+    found = re.findall(r"^krait: outside of Python: (\d+) samples ", recorded.run.err, re.M)
+    assert found == [str(folded.total(recorded.stacks.outside))], recorded.run
+    assert folded.total_all(recorded.stacks) == recorded.run.ledger.samples
+    assert "idle" not in recorded.run.err
 
 
 def test_thread_with_an_idle_state_in_another_interpreter(recorded, measured):

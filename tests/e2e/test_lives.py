@@ -91,7 +91,7 @@ def assert_all_in(stacks, name, least):
 
 
 def test_the_file_holds_every_sample(lives):
-    assert folded.total(lives.stacks) == lives.run.ledger.samples
+    assert folded.total_all(lives.stacks) == lives.run.ledger.samples
 
 
 def test_the_last_samples_of_a_life_have_its_name(lives):

@@ -44,7 +44,7 @@ def test_signal_writes_what_there_is(spin, tmp_path, number):
         run = krait.stop(number)
     assert_only(tmp_path, *names)
     stacks = folded.read(tmp_path / "run.folded")
-    assert folded.total(stacks) == run.ledger.samples > 0
+    assert folded.total_all(stacks) == run.ledger.samples > 0
     again = kraitrun.krait("report", tmp_path / "run.krait", "-o", "-")
     assert again.code == 0 and again.out == (tmp_path / "run.folded").read_bytes()
 
@@ -54,10 +54,10 @@ def test_snapshot(spin, tmp_path):
     output = tmp_path / "run.folded"
     with kraitrun.start_record("-p", spin.pid, "-F", 499, "-o", output) as krait:
         targets.wait_cpu([spin.pid], CPU_S)
-        first = folded.total(krait.snapshot(output))
+        first = folded.total_all(krait.snapshot(output))
         targets.wait_cpu([spin.pid], CPU_S)
         run = krait.stop()
-    assert 0 < first < folded.total(folded.read(output)) == run.ledger.samples
+    assert 0 < first < folded.total_all(folded.read(output)) == run.ledger.samples
     assert_only(tmp_path, "run.folded")
 
 
@@ -87,7 +87,7 @@ def test_samples_that_nobody_reads(spin, tmp_path):
         run = krait.stop()
     lost = kraitrun.losses(run.err)["because the ring buffer was full"]
     assert lost > 0
-    assert folded.total(folded.read(output)) == run.ledger.samples >= 2 * 499
+    assert folded.total_all(folded.read(output)) == run.ledger.samples >= 2 * 499
 
 
 def test_two_at_once(spin, tmp_path):
@@ -117,7 +117,7 @@ def test_processes_that_start_later(one_py, tmp_path):
             late.stop()
         run = krait.stop()
     stacks = folded.read(output)
-    assert folded.total(stacks) == run.ledger.samples
+    assert folded.total_all(stacks) == run.ledger.samples
     mine = folded.having(folded.of_pid(stacks, late.pid), "spin")
     assert folded.total(mine) + run.early >= 0.7 * 499 * 2 * CPU_S
 
@@ -174,7 +174,7 @@ def test_a_stack_is_sent_once(spin, tmp_path):
 def test_stdout_is_data_and_nothing_else(spin):
     run = kraitrun.record("-p", spin.pid, "-d", 1, "-F", 499, "-o", "-", seconds=1)
     stacks = folded.parse(run.out)
-    assert folded.total(stacks) == run.ledger.samples > 0
+    assert folded.total_all(stacks) == run.ledger.samples > 0
 
 
 def test_format_overrides_the_name(spin, tmp_path):
@@ -267,7 +267,7 @@ def test_no_lineno(recording):
     run = kraitrun.krait("report", path, "--no-lineno", "--full-path", "-o", "-")
     bare = folded.parse(run.out)
     assert {frame.line for stack in bare for frame in stack.frames} == {None}
-    assert folded.total(bare) == folded.total(stacks)
+    assert folded.total_all(bare) == folded.total_all(stacks)
     assert len(bare) < len(stacks)
 
 
@@ -275,7 +275,7 @@ def test_function_merges_lines(recording):
     path, first, stacks = recording
     run = kraitrun.krait("report", path, "--function", "--full-path", "-o", "-")
     merged = folded.parse(run.out)
-    assert folded.total(merged) == folded.total(stacks)
+    assert folded.total_all(merged) == folded.total_all(stacks)
     assert len(merged) < len(stacks)
     for frame in {frame for stack in merged for frame in stack.frames}:
         if frame.file.endswith("families.py") and frame.name != "<module>":

@@ -187,4 +187,24 @@ def interps():
     return writer.recording(records, counters=ledger(6))
 
 
-ALL = {"lives": lives, "interps": interps, "names": names, "lines": lines, "markers": markers, "empty": empty}
+def outside():
+    """Threads outside of Python beside one that is in it, and as a root of a function that calls
+    itself so. An older krait counted such ticks as losses; see markers()."""
+    mark = (0, 0, writer.OUTSIDE)
+    records = [
+        info(7, PY311, b"p", b"python"),
+        code(0xA, "a", "[outside of Python]", "/x/t.py", 10, line_per_unit(4), pid=7),
+        stack(1, (0xA, 1), pid=7),
+        sample(1, 7, 7, weight=2),
+        stack(2, mark, pid=7),
+        process(writer.THREAD, 7, 8, comm=b"blas"),
+        sample(2, 7, 8, weight=3),
+        sample(2, 7, 7),
+        # It looks like one, and is none: the mark is of no frame that has a caller.
+        stack(3, mark, (0xA, 2), pid=7),
+        sample(3, 7, 7),
+    ]
+    return writer.recording(records, counters=ledger(7, STARTING=1))
+
+
+ALL = {"outside": outside, "lives": lives, "interps": interps, "names": names, "lines": lines, "markers": markers, "empty": empty}

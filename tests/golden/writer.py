@@ -15,6 +15,7 @@ TAIL_KIND = 0x7E6B
 SEEN, EXEC, FORK, EXIT, THREAD, INFO, NAME = 1, 2, 3, 4, 5, 6, 7
 LNOTAB, PEP626, PEP657, UNSIGNED = 1, 2, 3, 4
 TRUNCATED, GC = 1, 2
+OUTSIDE = 0x8000  # the mark of a frame
 
 # The counters of the tail by name, in the order of abi.h's enums. One more or less changes the
 # shape of a recording, and must raise KRAIT_ABI_VERSION.

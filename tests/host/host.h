@@ -237,9 +237,9 @@ long platform_send(void *record, __u32 n, bool wake)
 		fail_msg("a malformed record of kind %u, %u bytes", h->kind, n);
 	host.sent_cnt++;
 	if (h->kind == KRAIT_CODE)
-		assert_int_equal(symbolizer_add(host.sym,
-						((struct krait_code_rec *)record)->pid, record),
-				 0);
+		assert_int_equal(
+			symbolizer_add(host.sym, ((struct krait_code_rec *)record)->pid, record),
+			0);
 	return 0;
 }
 

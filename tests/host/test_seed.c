@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What keeps the processes apart in the tables that they share: the hash that makes their seeds, and
- * what happens if a target has made its keys equal to another's after all.
+ * What keeps the processes apart in the tables that they share: the hash that makes their seeds,
+ * and what happens if a target has made its keys equal to another's after all.
  *
  * The collision is built with the knowledge of both seeds, which no target has: a code object of
  * the forger lies where its key in known_codes is that of a code object of the victim.

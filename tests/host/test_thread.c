@@ -536,8 +536,8 @@ static void test_each_of_many_threads(const struct python *py)
 			loss = host_tick(id, tick);
 		assert_int_equal(loss, KRAIT_LOSS_NONE);
 		assert_int_equal(ts_word(host.scratch, host.scratch->layout.ts_thread_id_off), id);
-		assert_string_equal(symbolizer_frame(host.sym, OWNER, stack_frames(host.stack)).name,
-				    "work");
+		assert_string_equal(
+			symbolizer_frame(host.sym, OWNER, stack_frames(host.stack)).name, "work");
 	}
 	parked_release(&p);
 }

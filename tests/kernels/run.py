@@ -174,7 +174,7 @@ def assert_balanced(run):
     ticks, samples, losses = map(int, match.groups())
     assert ticks == samples + losses and samples > 50, run["err"]
     assert "balance" not in run["err"], run["err"]
-    return [folded.parse_line(line) for line in run["folded"].splitlines()]
+    return folded.parse(run["folded"].encode())
 
 
 def names(stack):

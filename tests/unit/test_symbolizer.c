@@ -158,8 +158,10 @@ static void test_body_in_pieces(void **state)
 	assert_int_equal(symbolizer_body(sym, OWNER, 4), INDEX_NONE);
 	add_code(sym, 5, &like_h);
 	add_part(sym, 3, &like_g, 0, 2);
-	assert_string_equal(symbolizer_frame(sym, OWNER, &(struct krait_frame){.code_id = 3}).name, "g");
-	assert_string_equal(symbolizer_frame(sym, OWNER, &(struct krait_frame){.code_id = 5}).name, "h");
+	assert_string_equal(symbolizer_frame(sym, OWNER, &(struct krait_frame){.code_id = 3}).name,
+			    "g");
+	assert_string_equal(symbolizer_frame(sym, OWNER, &(struct krait_frame){.code_id = 5}).name,
+			    "h");
 	assert_int_not_equal(symbolizer_body(sym, OWNER, 3), symbolizer_body(sym, OWNER, 1));
 	symbolizer_free(sym);
 	intern_free(in);

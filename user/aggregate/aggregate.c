@@ -11,9 +11,10 @@
  * runs another program, gets a root of its own.
  *
  * The ids of code objects and stacks are hashes of what a process has in its memory, which may be
- * made up to give any value. So what an id means belongs to an *owner*, the life of the pid that the
- * record is of: no record of one process is ever looked up for another. (A life in this sense does
- * not end where a process only changes its command line: the kernel does not send its stacks again.)
+ * made up to give any value. So what an id means belongs to an *owner*, the life of the pid that
+ * the record is of: no record of one process is ever looked up for another. (A life in this sense
+ * does not end where a process only changes its command line: the kernel does not send its stacks
+ * again.)
  */
 #include "user/aggregate/aggregate.h"
 
@@ -22,6 +23,7 @@
 #include <string.h>
 
 #include "user/aggregate/known.h"
+#include "user/aggregate/owners.h"
 #include "user/base/array.h"
 #include "user/base/index.h"
 #include "user/base/packed.h"
@@ -37,12 +39,6 @@
 		struct index index;                                                                \
 	}
 
-/* Who the ids in the records of a pid belong to at present. */
-struct owner {
-	uint32_t pid;
-	uint32_t num;
-};
-
 struct binding {
 	uint64_t stack_id;
 	uint64_t interp_id;
@@ -51,6 +47,7 @@ struct binding {
 	uint32_t tid;	     /* the thread that the binding's last sample was of, */
 	uint32_t life;	     /* and agg->life then */
 	uint32_t sample_idx; /* where it was counted; INDEX_NONE: nowhere yet */
+	bool is_outside;     /* of Python: KRAIT_MARK_OUTSIDE */
 };
 
 struct aggregate {
@@ -63,13 +60,11 @@ struct aggregate {
 	TABLE(struct profile_thread) threads;
 	TABLE(struct profile_sample) samples;
 	TABLE(struct binding) bindings;
-	TABLE(struct owner) owners;
-	uint32_t owner_cnt;  /* numbers given so far */
-	uint32_t owner_last; /* where in owners the last record's was */
+	struct owners owners;
 	struct packed frame_idx;
 	uint32_t *fresh; /* the numbers of the stack that is looked at */
 	uint32_t fresh_cnt, fresh_cap;
-	uint64_t total_cnt, samples_unnamed;
+	uint64_t total_cnt, outside_cnt, samples_unnamed;
 	uint32_t life; /* how often a life began or ended: what is known of threads is old then */
 	struct strbuf text;
 	struct profile profile;
@@ -125,50 +120,13 @@ void aggregate_free(struct aggregate *agg)
 	TABLE_RELEASE(&agg->threads);
 	TABLE_RELEASE(&agg->samples);
 	TABLE_RELEASE(&agg->bindings);
-	TABLE_RELEASE(&agg->owners);
+	owners_release(&agg->owners);
 	free(agg->frame_idx.items);
 	free(agg->fresh);
 	strbuf_release(&agg->text);
 	symbolizer_free(agg->sym);
 	intern_free(agg->in);
 	free(agg);
-}
-
-/* ---- Owners ---- */
-
-static uint64_t pid_hash(uint32_t pid)
-{
-	return hash_pair(pid, 0);
-}
-
-/* The pid's entry, which is made if there is none; NULL without memory. */
-static struct owner *owner_find(struct aggregate *agg, uint32_t pid)
-{
-	struct owner fresh = {.pid = pid};
-	uint32_t num;
-
-	if (agg->owner_last < agg->owners.cnt && agg->owners.items[agg->owner_last].pid == pid)
-		return &agg->owners.items[agg->owner_last];
-	TABLE_EACH(it, &agg->owners, pid_hash(pid))
-	if (agg->owners.items[it.num].pid == pid) {
-		agg->owner_last = it.num;
-		return &agg->owners.items[it.num];
-	}
-	fresh.num = ++agg->owner_cnt;
-	num = TABLE_ADD(&agg->owners, pid_hash(pid), fresh);
-	return num == INDEX_NONE ? NULL : &agg->owners.items[agg->owner_last = num];
-}
-
-/* From now on ids in the pid's records are another one's: the kernel mixes another seed into them.
- * 0 or -ENOMEM. */
-static int owner_renew(struct aggregate *agg, uint32_t pid)
-{
-	struct owner *owner = owner_find(agg, pid);
-
-	if (!owner)
-		return -ENOMEM;
-	owner->num = ++agg->owner_cnt;
-	return 0;
 }
 
 /* ---- Stacks ---- */
@@ -325,16 +283,22 @@ static struct binding *binding_find(struct aggregate *agg, uint32_t owner, uint6
 	return NULL;
 }
 
+static bool is_outside(const struct krait_stack_rec *rec)
+{
+	return rec->frame_cnt == 1 && stack_frames(rec)->mark == KRAIT_MARK_OUTSIDE;
+}
+
 static int add_stack(struct aggregate *agg, const struct krait_stack_rec *rec)
 {
-	const struct owner *owner = owner_find(agg, rec->pid);
-	struct binding fresh = {
-		.stack_id = rec->stack_id, .interp_id = rec->interp_id, .sample_idx = INDEX_NONE};
+	struct binding fresh = {.stack_id = rec->stack_id,
+				.interp_id = rec->interp_id,
+				.owner = owners_find(&agg->owners, rec->pid),
+				.sample_idx = INDEX_NONE,
+				.is_outside = is_outside(rec)};
 	struct binding *old;
 
-	if (!owner)
+	if (!fresh.owner)
 		return -ENOMEM;
-	fresh.owner = owner->num;
 	old = binding_find(agg, fresh.owner, rec->stack_id);
 	fresh.stack_idx = stack_number(agg, fresh.owner, rec);
 	if (fresh.stack_idx == INDEX_NONE)
@@ -350,6 +314,11 @@ static int add_stack(struct aggregate *agg, const struct krait_stack_rec *rec)
 }
 
 /* ---- Processes and threads ---- */
+
+static uint64_t pid_hash(uint32_t pid)
+{
+	return hash_pair(pid, 0);
+}
 
 /* The number of the pid's present life, or INDEX_NONE. */
 static uint32_t process_find(struct aggregate *agg, uint32_t pid)
@@ -443,7 +412,7 @@ static int process_fork(struct aggregate *agg, const struct krait_process_rec *r
 	uint32_t parent = process_find(agg, rec->parent_pid);
 	struct profile_process process;
 
-	if (owner_renew(agg, rec->pid) != 0)
+	if (owners_renew(&agg->owners, rec->pid) != 0)
 		return -ENOMEM;
 	if (parent == INDEX_NONE)
 		return 0;
@@ -542,7 +511,7 @@ static int add_process(struct aggregate *agg, const struct krait_process_rec *re
 	case KRAIT_PROCESS_EXEC:
 	case KRAIT_PROCESS_EXIT:
 		process_end(agg, rec->pid, rec->time_ns);
-		return owner_renew(agg, rec->pid);
+		return owners_renew(&agg->owners, rec->pid);
 	default:
 		return 0;
 	}
@@ -585,9 +554,8 @@ static uint32_t sample_number(struct aggregate *agg, uint32_t thread_idx, uint32
 
 static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 {
-	const struct owner *owner = owner_find(agg, rec->pid);
-	struct binding *binding = owner ? binding_find(agg, owner->num, rec->stack_id) : NULL;
-	uint32_t thread_idx;
+	uint32_t owner = owners_find(&agg->owners, rec->pid), thread_idx;
+	struct binding *binding = binding_find(agg, owner, rec->stack_id);
 
 	if (!binding) {
 		agg->samples_unnamed += rec->weight;
@@ -606,14 +574,16 @@ static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 	}
 	agg->samples.items[binding->sample_idx].cnt += rec->weight;
 	agg->total_cnt += rec->weight;
+	if (binding->is_outside)
+		agg->outside_cnt += rec->weight;
 	return 0;
 }
 
 static int add_code(struct aggregate *agg, const struct krait_code_rec *rec)
 {
-	const struct owner *owner = owner_find(agg, rec->pid);
+	uint32_t owner = owners_find(&agg->owners, rec->pid);
 
-	return owner ? symbolizer_add(agg->sym, owner->num, rec) : -ENOMEM;
+	return owner ? symbolizer_add(agg->sym, owner, rec) : -ENOMEM;
 }
 
 int aggregate_add(struct aggregate *agg, const struct krait_hdr *rec)
@@ -689,6 +659,7 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 		.thread_cnt = agg->threads.cnt,
 		.sample_cnt = agg->samples.cnt,
 		.total_cnt = agg->total_cnt,
+		.outside_cnt = agg->outside_cnt,
 		.samples_unnamed = agg->samples_unnamed,
 	};
 	memcpy(p->counters, counters, sizeof(p->counters));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The frames that are at hand: from (owner, code, unit) to a frame's number, for as many as there is room
- * for. To find the line of a frame is to read its table from the start.
+ * The frames that are at hand: from (owner, code, unit) to a frame's number, for as many as there
+ * is room for. To find the line of a frame is to read its table from the start.
  *
  * A new one takes the place of the oldest of the four that it could be instead: what has gone is
  * only found the long way again. All zero is a valid empty one; 768 KB, of which only the pages

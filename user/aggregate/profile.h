@@ -16,8 +16,8 @@
 #include "bpf/abi.h"
 #include "user/base/packed.h"
 
-/* A function: one code object's names. Marker frames ("[unreadable: ...]", "[truncated]", "<GC>")
- * have file "" and first_line 0. */
+/* A function: one code object's names. Marker frames ("[unreadable: ...]", "[outside of Python]",
+ * "[truncated]", "<GC>") have file "" and first_line 0. */
 struct profile_function {
 	const char *name;   /* qualified name where the version has one, else the name */
 	const char *file;   /* co_filename, whole; "" for a marker */
@@ -81,6 +81,7 @@ struct profile {
 	const struct profile_sample *samples;
 	uint32_t function_cnt, frame_cnt, stack_cnt, process_cnt, thread_cnt, sample_cnt;
 	uint64_t total_cnt;		  /* sum of samples[].cnt */
+	uint64_t outside_cnt;		  /* of them, of threads that ran no Python frame */
 	uint64_t counters[KRAIT_CNT_CNT]; /* the kernel's ledger */
 	uint64_t samples_unnamed;	  /* samples received whose stack never arrived */
 };

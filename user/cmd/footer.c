@@ -67,14 +67,18 @@ void footer_ledger(const struct profile *p)
 	ledger_line(p);
 	for (int i = 1; i < KRAIT_LOSS_CNT; i++)
 		if (c[i])
-			log_info("  %s %" PRIu64 " %s", reasons[i].is_lost ? "lost" : "idle", c[i],
-				 reasons[i].sentence);
+			log_info("  %s %" PRIu64 " %s", reasons[i].is_lost ? "lost" : "outside",
+				 c[i], reasons[i].sentence);
 	if (c[KRAIT_CNT_UNKNOWN_TICKS])
 		log_info("  lost %" PRIu64
 			 " on processes that ended before krait knew what they were",
 			 c[KRAIT_CNT_UNKNOWN_TICKS]);
 	if (p->samples_unnamed)
 		log_info("  lost %" PRIu64 " whose stack did not arrive", p->samples_unnamed);
+	if (p->outside_cnt)
+		log_info("outside of Python: %" PRIu64
+			 " samples of threads that were running no Python frame",
+			 p->outside_cnt);
 	if (c[KRAIT_CNT_TRUNCATED])
 		log_info("stacks truncated: %" PRIu64 " samples deeper than --max-depth",
 			 c[KRAIT_CNT_TRUNCATED]);

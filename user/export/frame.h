@@ -15,8 +15,8 @@
 #include "user/base/strbuf.h"
 #include "user/export/export.h"
 
-/* True for "[unreadable: ...]", "[truncated]", "<GC>": a word of krait's about a frame, not a
- * function. */
+/* True for "[unreadable: ...]", "[outside of Python]", "[truncated]", "<GC>": a word of krait's
+ * about a frame, not a function. */
 bool frame_is_marker(const struct profile_function *function);
 
 /*

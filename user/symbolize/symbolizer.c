@@ -250,6 +250,10 @@ static struct symbol marker(struct symbolizer *sym, uint32_t fault)
 	struct symbol symbol = {.file = intern_str(sym->in, "")};
 	uint32_t i = fault - KRAIT_LOSS_CNT;
 
+	if (fault == KRAIT_MARK_OUTSIDE) {
+		symbol.name = intern_str(sym->in, "[outside of Python]");
+		return symbol;
+	}
 	if (i >= sizeof(fault_sentences) / sizeof(*fault_sentences))
 		i = KRAIT_FAULT_CODE_NOT_SENT - KRAIT_LOSS_CNT;
 	symbol.name = intern_str(sym->in, fault_sentences[i]);

@@ -5,8 +5,8 @@
  *
  * Keeps the code objects of the CODE records, by their owner and code_id. An id never changes
  * meaning (bpf/abi.h), so neither does a symbol. The owner is the caller's number for the life of a
- * process that a record is of: an id is a hash of what that process says, and says nothing about any
- * other one's frames.
+ * process that a record is of: an id is a hash of what that process says, and says nothing about
+ * any other one's frames.
  */
 #ifndef KRAIT_SYMBOLIZE_SYMBOLIZER_H
 #define KRAIT_SYMBOLIZE_SYMBOLIZER_H
@@ -19,8 +19,8 @@
 
 struct symbolizer;
 
-/* Strings are interned; compare them as pointers. A marker ("[unreadable: ...]") has file "" and
- * first_line 0. */
+/* Strings are interned; compare them as pointers. A marker ("[unreadable: ...]", "[outside of
+ * Python]") has file "" and first_line 0. */
 struct symbol {
 	const char *name; /* qualified where the version has it */
 	const char *file;

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Whose the ids in a record are: a number for each life of a pid.
+ *
+ * The kernel mixes another seed into the ids of each life of a process (bpf/seed.h), and an id may
+ * be whatever its process makes it. So it is only looked up for the owner that it came of. All zero
+ * is a valid empty one.
+ */
+#ifndef KRAIT_AGGREGATE_OWNERS_H
+#define KRAIT_AGGREGATE_OWNERS_H
+
+#include <stdint.h>
+
+#include "user/base/index.h"
+
+struct owners {
+	struct owner {
+		uint32_t pid;
+		uint32_t num;
+	} * items;
+	uint32_t cnt, cap;
+	struct index by_pid;
+	uint32_t given; /* numbers so far */
+	uint32_t last;	/* where in items the last one asked for is */
+};
+
+void owners_release(struct owners *owners);
+
+/* The number of the pid's present life, from 1 on; 0 without memory. */
+uint32_t owners_find(struct owners *owners, uint32_t pid);
+/* Another life of the pid begins: exec, exit, or it is a new child. 0 or -ENOMEM. */
+int owners_renew(struct owners *owners, uint32_t pid);
+
+#endif
