@@ -97,20 +97,22 @@ def recording(seed, name_cnt):
         records.append(writer.process(writer.THREAD, pid, pid, comm=thread))
         cmdline = safe_bytes(b" ".join(args)).replace('"', "'")
         roots.append('process %d:"%s"' % (pid, cmdline) + "\0thread (%d): %s" % (pid, safe_bytes(thread)))
-    last = None
+    last = {}  # of each process: its last function, and how that is shown
     for n in range(1, name_cnt + 1):
         (name, shown), (file, shown_file) = names.string(), names.string()
         # Of a string without a character there is nothing to show.
         shown, shown_file = shown or "[name not readable]", shown_file or "[file name not readable]"
         line, pid = dice.randrange(1, 1000), dice.randrange(1, 9)
-        records.append(writer.code(n, writer.pystr(None), name, file, line, writer.line_per_unit(1)))
-        records.append(writer.stack(n, (n, 0), *([(last, 0)] if last and n % 2 else [])))
+        caller, previous = last.get(pid, (0, "")) if n % 2 else (0, "")
+        table = writer.line_per_unit(1)
+        records.append(writer.code(n, writer.pystr(None), name, file, line, table, pid=pid))
+        records.append(writer.stack(n, (n, 0), *([(caller, 0)] if caller else []), pid=pid))
         records.append(writer.sample(n, pid, pid, weight=1 + n % 3))
         frame = "%s (%s:%d)" % (shown, shown_file, line)
-        parts = roots[pid - 1].split("\0") + ([previous] if last and n % 2 else []) + [frame]
+        parts = roots[pid - 1].split("\0") + ([previous] if caller else []) + [frame]
         folded[";".join(part.replace(";", ":") for part in parts)] += 1 + n % 3
         functions.add((shown, shown_file, line))
-        last, previous = n, frame
+        last[pid] = n, frame
     samples = sum(folded.values())
     counters = {"TARGET_TICKS": samples, "SAMPLES": samples}
     data = writer.recording(records, counters=counters, target=names.data(200, b"\0"))
