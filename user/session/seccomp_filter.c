@@ -285,7 +285,7 @@ static int add_allowed(scmp_filter_ctx filter, unsigned int roles)
 	/* abort(3), and nobody else's thread. */
 	err = err
 		      ?: seccomp_rule_add(filter, SCMP_ACT_ALLOW, CALL(tgkill), 1,
-					  SCMP_A0(SCMP_CMP_EQ, (uint64_t)getpid()));
+					  SCMP_A0(SCMP_CMP_EQ, (uint64_t)getpid(), 0));
 	/* The flags are in memory there, where no filter sees them; where the links of map_files
 	 * may be followed nothing needs it. */
 	if (roles & PRIVILEGE_READER && !(roles & WRITERS) &&
