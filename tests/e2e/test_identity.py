@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A name is never an old one. (Of code that was freed: tests/accuracy.)"""
+import contextlib
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ import judge
 # Python frame. Of the samples, newcomers have that share at least.
 FREQ_HZ, CPU_S = 9999, 1
 NEWCOMER_SHARE = 0.015
-STOPS = 5
+STOPPED_CNT = 5
 # Two epochs of trust (bpf/code.h, TRUST_EPOCHS), of a second each.
 STOPPED_S = 2.1
 REPLACED_S, REPLACED_FREQ_HZ = 4, 499  # longer than it takes to trust, and to look again
@@ -28,25 +29,30 @@ def test_a_stop_makes_no_code_trustworthy(one_py, tmp_path):
     """
     A program that is stopped for seconds is in code that is no older for it: when it goes on, the
     next code at that address has its own name. By chance a stop hits none that was sampled, so
-    there are several.
+    several are stopped, all at once.
     """
     path = tmp_path / "x.folded"
-    with Workload(one_py, "generated") as workload:
-        pid = workload.pid
-        with kraitrun.start_record("-p", pid, "-F", 10000, "--full-path", "-o", path) as krait:
-            for _ in range(STOPS):
-                wait_cpu([pid], 0.2)
+    with contextlib.ExitStack() as started:
+        workloads = [started.enter_context(Workload(one_py, "generated")) for _ in range(STOPPED_CNT)]
+        pids = [workload.pid for workload in workloads]
+        args = ("-p", ",".join(map(str, pids)), "-F", 10000, "--full-path", "-o", path)
+        with kraitrun.start_record(*args) as krait:
+            wait_cpu(pids, 0.2)
+            for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
-                time.sleep(STOPPED_S)
+            time.sleep(STOPPED_S)
+            for pid in pids:
                 os.kill(pid, signal.SIGCONT)
-            wait_cpu([pid], 0.5)
+            wait_cpu(pids, 0.3)
             krait.stop()
-        workload.stop()
+        for workload in workloads:
+            workload.stop()
     stacks = folded.read(path)
-    why = judge.Generated(workload).why
-    wrong = [(why(stack), stack) for stack in stacks if why(stack)]
-    assert not wrong, "%d stacks, such as %s" % (len(wrong), wrong[:3])
-    assert folded.total(stacks) > 1000
+    for workload in workloads:
+        mine, why = folded.of_pid(stacks, workload.pid), judge.Generated(workload).why
+        wrong = [(why(stack), stack) for stack in mine if why(stack)]
+        assert not wrong, "%d stacks, such as %s" % (len(wrong), wrong[:3])
+        assert folded.total(mine) > 1000
 
 
 def test_code_that_is_replaced_after_seconds(one_py, tmp_path):
