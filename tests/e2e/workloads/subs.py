@@ -33,7 +33,7 @@ def sub_LETTER_leaf():
 
 
 def sub_LETTER_loop():
-    number = 100000
+    number = 60000
     while number:
         number -= 1
 
