@@ -27,10 +27,10 @@ def big_recording(stack_cnt=3000):
     table = writer.line_per_unit(8)
     for n in range(1, 401):
         file = "/srv/app/package%d/module%d.py" % (n % 20, n)
-        records.append(writer.code(n, "f%d" % n, "Class%d.f%d" % (n, n), file, n, table))
+        records.append(writer.code(n, "f%d" % n, "Class%d.f%d" % (n, n), file, n, table, pid=7))
     for n in range(1, stack_cnt + 1):
         frames = [(dice.randrange(1, 401), dice.randrange(8)) for _ in range(6)]
-        records.append(writer.stack(n, *frames))
+        records.append(writer.stack(n, *frames, pid=7))
         records.append(writer.sample(n, 7, 7))
     return writer.recording(records, counters=recordings.ledger(stack_cnt))
 

@@ -85,7 +85,7 @@ def test_hangup_and_quit_write_what_there_is(spin, tmp_path, number):
         targets.wait_cpu([spin.pid], CPU_S)
         run = krait.stop(number)
     assert sorted(os.listdir(tmp_path)) == names
-    assert folded.total(folded.read(tmp_path / "run.folded")) == run.ledger.samples > 0
+    assert folded.total_all(folded.read(tmp_path / "run.folded")) == run.ledger.samples > 0
 
 
 def test_a_second_hangup_does_no_harm(spin, tmp_path):
@@ -179,7 +179,7 @@ def test_recording_through_a_pipe(spin):
     first, second = pipeline(record, ["report", "-", "-o", "-", "-f", "folded"])
     kraitrun.check(first, 0)
     kraitrun.check(second, 0)
-    assert folded.total(folded.parse(second.out)) == first.ledger.samples > 0
+    assert folded.total_all(folded.parse(second.out)) == first.ledger.samples > 0
     assert folded.having(folded.parse(second.out), "spin")
 
 
@@ -209,7 +209,7 @@ def test_the_commands_output_is_not_in_the_data(one_py):
     script = "import time; print('hello', flush=True)\nwhile time.process_time() < 0.3: sum(range(5000))"
     command = one_py.argv(["-c", script])
     run = kraitrun.record("-o", "-", "--", *command)
-    assert folded.total(folded.parse(run.out)) == run.ledger.samples > 0
+    assert folded.total_all(folded.parse(run.out)) == run.ledger.samples > 0
     assert "hello\n" in run.err
 
 
@@ -237,7 +237,7 @@ def test_reader_that_leaves_and_a_file(spin, tmp_path):
     assert "standard output: Broken pipe" in run.err
     assert sorted(WROTE.findall(run.err)) == [str(tmp_path / "run.folded"), str(tmp_path / "run.krait")]
     again = kraitrun.krait("report", tmp_path / "run.krait", "-f", "folded")
-    assert folded.total(folded.read(tmp_path / "run.folded")) == run.ledger.samples
+    assert folded.total_all(folded.read(tmp_path / "run.folded")) == run.ledger.samples
     assert again.out == (tmp_path / "run.folded").read_bytes()
 
 
@@ -322,7 +322,7 @@ def test_default_names_are_new(spin, tmp_path):
         (name,) = WROTE.findall(run.err)
         said.append(name)
         assert re.fullmatch(r"krait-pid-%d-\w+-[23]\.folded" % spin.pid, name)
-        assert folded.total(folded.read(tmp_path / name)) == run.ledger.samples > 0
+        assert folded.total_all(folded.read(tmp_path / name)) == run.ledger.samples > 0
     assert len(set(said)) == 2
     assert set(os.listdir(tmp_path)) == set(taken) | set(said)
     assert all((tmp_path / name).read_text() == "old\n" for name in taken)
@@ -354,7 +354,7 @@ def test_snapshots_of_a_default_name(spin, tmp_path):
         run = krait.stop()
     names = WROTE.findall(run.err)
     assert len(names) == 3 and os.listdir(tmp_path) == names[:1] == list(set(names))
-    assert folded.total(folded.read(tmp_path / names[0])) == run.ledger.samples
+    assert folded.total_all(folded.read(tmp_path / names[0])) == run.ledger.samples
 
 
 def test_a_snapshot_is_not_on_stdout(spin, tmp_path):
@@ -365,5 +365,5 @@ def test_a_snapshot_is_not_on_stdout(spin, tmp_path):
         krait.send(signal.SIGUSR1)
         wait_until((tmp_path / "run.folded").exists, "no snapshot")
         run = krait.stop()
-    assert folded.total(folded.parse(run.out)) == run.ledger.samples
+    assert folded.total_all(folded.parse(run.out)) == run.ledger.samples
     assert run.out == (tmp_path / "run.folded").read_bytes()

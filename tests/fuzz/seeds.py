@@ -75,7 +75,7 @@ def stacks_at_bounds():
     for frames in [n + d for n in (16, 32, 64) for d in (-3, -2, -1, 0, 1)]:
         for flags in (0, writer.GC, writer.TRUNCATED, writer.GC | writer.TRUNCATED):
             stack_id = frames * 4 + flags
-            body = writer.stack(stack_id, *[(i + 1, i) for i in range(frames)], flags=flags)
+            body = writer.stack(stack_id, *[(i + 1, i) for i in range(frames)], pid=7, flags=flags)
             yield body + writer.sample(stack_id, 7, 7)
 
 
