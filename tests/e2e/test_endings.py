@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Every way in which a run can end: signals, a terminal that goes, a command that can't be run."""
 import contextlib
+import fcntl
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 
@@ -22,6 +25,7 @@ sys.path.append(os.path.join(kraitrun.TREE, "tests", "golden"))
 import recordings
 
 CPU_S = 0.2
+F_GETPIPE_SZ = 1032  # include/uapi/linux/fcntl.h; in Python's fcntl from 3.10 on
 WROTE = re.compile(r"^krait: wrote (\S+) \(\w+\)$", re.M)
 
 
@@ -239,6 +243,26 @@ def test_reader_that_leaves_and_a_file(spin, tmp_path):
     again = kraitrun.krait("report", tmp_path / "run.krait", "-f", "folded")
     assert folded.total_all(folded.read(tmp_path / "run.folded")) == run.ledger.samples
     assert again.out == (tmp_path / "run.folded").read_bytes()
+
+
+def pipe_bytes(fd):
+    """So many bytes wait in it to be read: FIONREAD, pipe(7)."""
+    return struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_reader_that_stops(spin, number):
+    """It neither reads nor leaves, as the far end of a stalled ssh: krait can be ended all the same."""
+    with kraitrun.start_record("-p", spin.pid, "-F", 9999, "-f", "krait", "-o", "-") as krait:
+        reader = krait.process.stdout
+        room = fcntl.fcntl(reader, F_GETPIPE_SZ)
+        wait_until(lambda: pipe_bytes(reader) > room - 4096, "krait does not write")
+        targets.wait_cpu([spin.pid], CPU_S)
+        krait.send(number)
+        wait_until(lambda: krait.process.poll() is not None, "krait does not end")
+        run = krait.wait()
+    # The signal that ended the waiting may be what ends krait too: it has nothing else to write.
+    assert run.code in (1, -number) and "the reader has stopped" in run.err, run
 
 
 def test_a_full_disk_ends_a_run_at_once(spin):

@@ -23,7 +23,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -38,7 +40,9 @@
 
 #define TMP_NAME_BYTES 200 /* of the goal's name; with the rest it stays below NAME_MAX */
 #define TMP_TRIES 100
-#define NEW_TRIES 10000	      /* names "x-2" to "x-10000" beside "x" */
+#define NEW_TRIES 10000 /* names "x-2" to "x-10000" beside "x" */
+#define STALL_MS 1000	/* a reader that takes nothing has stopped */
+#define STALL_CHECK_MS 100
 #define BUFFER_BYTES 65536    /* a stream of a cookie has BUFSIZ: eight times the system calls */
 #define PIECE_BYTES (8 << 20) /* that are written out at once */
 
@@ -74,6 +78,7 @@ static const struct {
 	{OUTPATH_LINK, "give the path without it"},
 	{EEXIST, "choose another name"},
 	{EMFILE, "raise the limit of open files (ulimit -n)"},
+	{ETIMEDOUT, "the reader has stopped; let it read on"},
 	{EPIPE, "the reader has gone; let it read to the end"},
 	{EBADF, "it is closed or not open for writing; give -o a file name"},
 };
@@ -235,19 +240,50 @@ static int open_goal(struct outfile *of)
 	return of->fd < 0 ? -errno : 0;
 }
 
-/* 0 or -errno. Somebody else's O_NONBLOCK on a shared stdout is waited out. */
-static int write_all(int fd, const char *bytes, size_t len)
+/* Is there a signal that ends us, which somebody keeps for later (the event loop of a run)? */
+static bool is_to_end(void)
+{
+	static const int signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+	sigset_t pending;
+
+	if (sigpending(&pending))
+		return false;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (sigismember(&pending, signals[i]))
+			return true;
+	return false;
+}
+
+/* Until a reader has made room: for ever, but not past STALL_MS once we are to end. 0 or -errno. */
+static int wait_for_room(int fd)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+
+	for (int waited_ms = 0; !poll(&pfd, 1, STALL_CHECK_MS); waited_ms += STALL_CHECK_MS)
+		if (waited_ms >= STALL_MS && is_to_end())
+			return -ETIMEDOUT;
+	return 0;
+}
+
+/*
+ * 0 or -errno. Into a pipe, so much at once as there is room for when poll says so (pipe(7)): a
+ * write of more would wait in the kernel, where a signal that is blocked does not reach it.
+ * Somebody else's O_NONBLOCK on a shared stdout is waited out as well.
+ */
+static int write_all(int fd, const char *bytes, size_t len, bool is_pipe)
 {
 	while (len > 0) {
-		ssize_t done = write(fd, bytes, len);
+		size_t most = is_pipe && len > PIPE_BUF ? PIPE_BUF : len;
+		int err = is_pipe ? wait_for_room(fd) : 0;
+		ssize_t done = err ? err : write(fd, bytes, most);
 
+		if (err)
+			return err;
 		if (done >= 0) {
 			bytes += done;
 			len -= (size_t)done;
 		} else if (errno == EAGAIN) {
-			struct pollfd pfd = {.fd = fd, .events = POLLOUT};
-
-			poll(&pfd, 1, -1);
+			wait_for_room(fd);
 		} else if (errno != EINTR) {
 			return -errno;
 		}
@@ -282,7 +318,7 @@ static ssize_t stream_write(void *cookie, const char *bytes, size_t len)
 	struct outfile *of = cookie;
 
 	if (!of->err)
-		of->err = write_all(of->fd, bytes, len);
+		of->err = write_all(of->fd, bytes, len, !of->to.name);
 	of->len += len;
 	while (!of->err && of->is_let_go && of->len - of->piece >= PIECE_BYTES)
 		of->err = let_go(of);
