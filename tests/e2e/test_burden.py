@@ -173,3 +173,31 @@ def test_ticks_before_the_classification_are_in_the_ledger(one_py, tmp_path):
     assert any("not yet verified" in sentence for sentence in losses), run.err
     assert "not yet known" not in run.err
     assert run.ledger.losses >= sum(losses.values()) > 0
+
+
+@pytest.fixture
+def fuses(one_py, tmp_path):
+    """A process that has mapped a file whose server does not answer who opens it."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("no /dev/fuse")
+    (tmp_path / "mount").mkdir()
+    with targets.Workload(one_py, "fuses", tmp_path / "mount", tmp_path) as workload:
+        yield workload
+
+
+def test_file_on_a_server_that_does_not_answer(one_py, fuses, tmp_path):
+    """The scan waits in the kernel, where not even SIGKILL reaches it; it is left behind, and the
+    processes that come later are found."""
+    output = tmp_path / "run.folded"
+    with kraitrun.start_record("-o", output) as krait:
+        end = time.monotonic() + LONG_S
+        while not (tmp_path / "asked").exists():
+            assert time.monotonic() < end, "krait has not tried to open it"
+            time.sleep(0.01)
+        with targets.Workload(one_py, "spin") as late:
+            targets.wait_cpu([late.pid], 3)
+        run = krait.stop()
+    assert "could not be read in time" in run.err
+    assert folded.total(folded.of_pid(folded.read(output), late.pid)) > 0
+    ps = kraitrun.krait("ps", timeout=LONG_S)
+    assert ps.code == 0 and "could not be read in time" in ps.err

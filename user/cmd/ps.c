@@ -12,10 +12,8 @@
 #include "user/base/log.h"
 #include "user/base/text.h"
 #include "user/cmd/cmds.h"
-#include "user/discover/discover.h"
 #include "user/discover/pid_ns.h"
-
-#define CMDLINE_BYTES 4096
+#include "user/session/scanner.h"
 
 struct ps_opts {
 	bool all, json;
@@ -25,26 +23,29 @@ struct ps_opts {
 
 struct listing {
 	const struct ps_opts *opts;
-	struct discover *discover;
+	struct scanner *scanner;
 	unsigned int ready_cnt, refused_cnt, forbidden_cnt;
-	json_t *processes; /* --json; else NULL */
+	unsigned int failed_cnt; /* their scans came to no end */
+	pid_t failed_pid;	 /* one of them */
+	json_t *processes;	 /* --json; else NULL */
 };
 
 /* ---- What is said of a process ---- */
 
 /* The command line made safe, arguments joined by spaces; the comm where there is none. */
-static void add_cmdline(struct strbuf *line, const struct target *t)
+static void add_cmdline(struct strbuf *line, const struct scan_result *r)
 {
-	char raw[CMDLINE_BYTES];
-	ssize_t len = discover_cmdline(t->pid, raw, sizeof(raw));
+	char raw[SCAN_CMDLINE_BYTES];
+	uint32_t len = r->text_bytes < sizeof(raw) ? r->text_bytes : sizeof(raw);
 
+	memcpy(raw, r->text, len);
 	while (len > 0 && raw[len - 1] == '\0')
 		len--;
-	if (len <= 0) {
-		text_add_utf8(line, t->comm, strnlen(t->comm, sizeof(t->comm)));
+	if (!len) {
+		text_add_utf8(line, r->target.comm, strnlen(r->target.comm, KRAIT_COMM_BYTES));
 		return;
 	}
-	for (ssize_t i = 0; i < len; i++)
+	for (uint32_t i = 0; i < len; i++)
 		if (raw[i] == '\0')
 			raw[i] = ' ';
 	text_add_utf8(line, raw, len);
@@ -61,15 +62,16 @@ static void version_text(char *text, size_t size, uint32_t v)
 		snprintf(text, size, "?");
 }
 
-static void print_target(const struct target *t)
+static void print_target(const struct scan_result *r)
 {
+	const struct target *t = &r->target;
 	struct strbuf line = {};
 	char version[24];
 
 	version_text(version, sizeof(version), t->py_version);
 	strbuf_addf(&line, "%7d %-8s %7u  %-36s ", t->pid, version, t->thread_cnt,
 		    t->state == TARGET_READY ? t->how : "-");
-	add_cmdline(&line, t);
+	add_cmdline(&line, r);
 	puts(strbuf_text(&line));
 	if (t->state != TARGET_READY)
 		printf("        can't be profiled: %s\n", t->why);
@@ -78,14 +80,15 @@ static void print_target(const struct target *t)
 
 /* An object: {"pid", "version", "threads", "ready", "found_by", "why_not", "command"}; what does
  * not apply is null. */
-static void append_target(json_t *processes, const struct target *t)
+static void append_target(json_t *processes, const struct scan_result *r)
 {
+	const struct target *t = &r->target;
 	bool is_ready = t->state == TARGET_READY;
 	struct strbuf command = {};
 	char version[24];
 
 	version_text(version, sizeof(version), t->py_version);
-	add_cmdline(&command, t);
+	add_cmdline(&command, r);
 	json_array_append_new(
 		processes, json_pack("{s:i, s:s, s:i, s:b, s:s?, s:s?, s:s}", "pid", t->pid,
 				     "version", version, "threads", (int)t->thread_cnt, "ready",
@@ -111,30 +114,34 @@ static bool is_comm_asked_for(const struct ps_opts *opts, const struct target *t
 
 static int list_pid(pid_t pid, void *arg)
 {
+	const struct scan_result *r;
 	struct listing *l = arg;
-	struct target t;
-	int err;
 
 	if (!is_pid_asked_for(l->opts, pid))
 		return 0;
-	err = discover_look(l->discover, pid, &t);
-	if (err)
-		return err;
-	if (t.state == TARGET_NOT_PYTHON || t.state == TARGET_GONE || t.state == TARGET_KERNEL ||
-	    !is_comm_asked_for(l->opts, &t))
+	r = scanner_run(l->scanner, pid);
+	if (r->err == -ETIME || r->err == -ECHILD) {
+		l->failed_cnt++;
+		l->failed_pid = pid;
 		return 0;
-	if (t.state == TARGET_FORBIDDEN) {
+	}
+	if (r->err)
+		return r->err;
+	if (r->target.state == TARGET_NOT_PYTHON || r->target.state == TARGET_GONE ||
+	    r->target.state == TARGET_KERNEL || !is_comm_asked_for(l->opts, &r->target))
+		return 0;
+	if (r->target.state == TARGET_FORBIDDEN) {
 		l->forbidden_cnt++;
 		return 0;
 	}
-	if (t.state == TARGET_READY)
+	if (r->target.state == TARGET_READY)
 		l->ready_cnt++;
 	else
 		l->refused_cnt++;
 	if (l->processes)
-		append_target(l->processes, &t);
+		append_target(l->processes, r);
 	else
-		print_target(&t);
+		print_target(r);
 	return 0;
 }
 
@@ -146,6 +153,11 @@ static void sum_up(const struct listing *l)
 		log_warn("ps: %u process%s may not be looked at%s", l->forbidden_cnt,
 			 l->forbidden_cnt == 1 ? "" : "es",
 			 geteuid() ? ": run krait as root to see all" : "");
+	if (l->failed_cnt)
+		log_warn("ps: what %u process%s (pid %d) is can't be told: its files or memory "
+			 "could "
+			 "not be read in time",
+			 l->failed_cnt, l->failed_cnt == 1 ? "" : "es", l->failed_pid);
 	log_info("ps: %u Python process%s can be profiled, %u can't", l->ready_cnt,
 		 l->ready_cnt == 1 ? "" : "es", l->refused_cnt);
 }
@@ -196,15 +208,15 @@ static int ps(void *o, struct cli_args *args)
 		log_error("ps: pid namespace: %s", trouble);
 		return KRAIT_EXIT_DENIED;
 	}
-	l.discover = discover_new();
+	l.scanner = scanner_new();
 	if (opts->json)
 		l.processes = json_array();
 	else
 		printf("%7s %-8s %7s  %-36s %s\n", "PID", "VERSION", "THREADS", "FOUND BY",
 		       "COMMAND");
-	if (l.discover && (l.processes || !opts->json))
+	if (l.scanner && (l.processes || !opts->json))
 		err = discover_each_pid(list_pid, &l);
-	discover_free(l.discover);
+	scanner_free(l.scanner);
 	if (err)
 		log_error("ps: read /proc: %s", strerror(-err));
 	else

@@ -115,12 +115,19 @@ static void scan_names(const struct scan_request *q, struct scan_result *r)
 	copy_names(threads, cnt, r);
 }
 
+/* Of the others nobody wants the command line. */
+static bool target_is_python(const struct target *t)
+{
+	return t->state == TARGET_READY || t->state == TARGET_STARTING ||
+	       t->state == TARGET_UNSUPPORTED || t->state == TARGET_FORBIDDEN;
+}
+
 static void scan_process(struct discover *d, pid_t pid, struct scan_result *r)
 {
 	ssize_t len;
 
 	r->err = discover_look(d, pid, &r->target);
-	if (r->err || r->target.state != TARGET_READY)
+	if (r->err || !target_is_python(&r->target))
 		return;
 	len = discover_cmdline(pid, r->text, SCAN_CMDLINE_BYTES);
 	r->text_bytes = len > 0 ? len : 0;
