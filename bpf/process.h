@@ -59,9 +59,9 @@ static __always_inline void generation_next(void)
 
 static __always_inline struct upid *upid_at(struct pid *pid, __u32 level)
 {
-	void *first = __builtin_preserve_access_index(&pid->numbers[0]);
+	char *first = (char *)__builtin_preserve_access_index(&pid->numbers[0]);
 
-	return first + (__u64)level * bpf_core_type_size(struct upid);
+	return (struct upid *)(first + (__u64)level * bpf_core_type_size(struct upid));
 }
 
 /* The id in the namespace that it was made in, in which its processes see themselves. */

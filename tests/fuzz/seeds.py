@@ -22,6 +22,7 @@ import writer  # noqa: E402
 
 HEAD_BYTES, TAIL_BYTES = 424, 32 + 8 * len(writer.COUNTERS)  # user/drain/recording.h
 DEBUG_OFFSETS_BYTES = 776  # user/discover/debug_offsets.h
+TYPE_NAME_WORD = (0x19F00 - 0x10000) // 8  # tests/fuzz/fuzz_prove.c: NAME_ADDR, from BASE on
 LAYOUTS = 8  # tests/fuzz/fuzz_walk.c: versions
 TABLES_PER_PYTHON = 40
 FAKES = 5  # tests/unit/fake_threads.h: minors
@@ -131,6 +132,8 @@ def prove():
     for layout in range(LAYOUTS):
         for known in range(4):
             yield bytes([layout, known])
+        # The type of the code objects is called otherwise.
+        yield bytes([layout, 0]) + struct.pack("=HhI", TYPE_NAME_WORD, 0, 0x65646F43)
     for table in debug_offsets():
         for known in range(4):
             yield bytes([0x80]) + table + bytes([known])

@@ -14,9 +14,8 @@
 int main(int argc, char **argv)
 {
 	pid_t wanted = argc > 2 ? atoi(argv[1]) : 0, pid;
-	struct clone_args args = {.exit_signal = SIGCHLD,
-				  .set_tid = (uintptr_t)&wanted,
-				  .set_tid_size = 1};
+	struct clone_args args = {
+		.exit_signal = SIGCHLD, .set_tid = (uintptr_t)&wanted, .set_tid_size = 1};
 	int status;
 
 	if (wanted <= 0)

@@ -570,14 +570,14 @@ static int check(const char *shown, struct outpath *to, int err)
 
 int outfile_check(const char *path)
 {
-	struct outpath to;
+	struct outpath to = {};
 
 	return check(path, &to, resolve(path, &to));
 }
 
 int outfile_check_new(const char *name)
 {
-	struct outpath to;
+	struct outpath to = {};
 
 	return check(name, &to, resolve_new(name, &to));
 }

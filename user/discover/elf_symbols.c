@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* A multiple of either kind of symbol. */
-#define PIECE_BYTES (48 * 1024)
+#define PIECE_BYTES (48UL * 1024)
 
 /* Reads all of it but at the end of the file; 0 there, and where it fails. */
 static size_t read_all(int fd, char *buf, size_t len, uint64_t off)

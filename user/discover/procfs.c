@@ -310,7 +310,7 @@ void procfs_map_file_name(const struct module *m, char name[MAP_FILE_BYTES])
 int procfs_own_mapping(uint64_t addr, struct module *out)
 {
 	FILE *in = fopen("/proc/self/maps", "re");
-	struct mapping map = {};
+	struct mapping map = {.path = ""};
 	size_t cap = 0;
 	char *line = NULL;
 

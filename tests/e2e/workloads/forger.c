@@ -403,7 +403,8 @@ static void rename_all(void)
 {
 	static uint64_t cnt;
 
-	memcpy(file.text, &(uint64_t){0x2020202020202020ull + cnt++}, 8);
+	memcpy(file.text, &(uint64_t){0x2020202020202020ull + cnt}, 8);
+	cnt++;
 }
 
 static void codes_change(void)
@@ -416,6 +417,7 @@ static void codes_change(void)
 	file.length = sizeof(file.text);
 	memset(name.text, 'n', sizeof(name.text));
 	name.length = sizeof(name.text);
+	/* cppcheck-suppress bufferAccessOutOfBounds ; map() makes it as large */
 	memset(b->data, 0x80 | 15 << 3, 500000); /* present: a page that is not can not be read */
 	b->size = 500000;
 	for (int i = 0; i < DEEP; i++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* mappings COUNT THREADS: a process of so many mappings, whose threads map and unmap all the time. Says
- * "ready" and ends with its stdin. */
+/* mappings COUNT THREADS: a process of so many mappings, whose threads map and unmap all the time.
+ * Says "ready" and ends with its stdin. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +13,8 @@
 static void *churn(void *arg)
 {
 	for (;;) {
-		char *piece = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		char *piece = mmap(NULL, PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				   -1, 0);
 
 		if (piece == MAP_FAILED)
 			return arg;
