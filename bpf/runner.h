@@ -58,6 +58,7 @@ KRAIT_GLOBAL int runner_has(struct scratch *s, __u64 word, __u32 cnt)
 	for (__u32 i = 0; i < RUNNER_WORDS; i++) {
 		if (i >= cnt || i >= s->word_cnt)
 			break;
+		/* NOLINTNEXTLINE(bugprone-implicit-widening-of-multiplication-result): small */
 		if (word_at(s->window + 8 * i) == word)
 			return 1;
 	}
@@ -71,7 +72,7 @@ static __always_inline void runner_take_words(struct scratch *s)
 
 	keep_max(n, 8 * (RUNNER_WORDS - RUNNER_REGS));
 	s->word_cnt = RUNNER_REGS;
-	if (platform_read_user(s->window + 8 * RUNNER_REGS, n, s->stack_lo) == 0)
+	if (platform_read_user(s->window + 8UL * RUNNER_REGS, n, s->stack_lo) == 0)
 		s->word_cnt += n / 8;
 }
 
