@@ -150,6 +150,25 @@ static void test_idle_death(void **state)
 	assert_int_equal(scanner_failed_cnt(*state), 0);
 }
 
+/* Without the keeper there are no more scans, but no end of waiting for them either. */
+static void test_keeper_is_killed(void **state)
+{
+	struct scanner *s = *state;
+	const struct scan_result *r;
+
+	assert_int_equal(scanner_run(s, getpid())->err, 0); /* it is at work */
+	kill(wait_for_worker(0), SIGSTOP);
+	start(s, getpid());
+	kill(child_of(getpid()), SIGKILL);
+	r = wait_for_result(s);
+	assert_int_equal(r->err, -ECHILD);
+	assert_true(scanner_is_busy(s));
+	assert_int_equal(scanner_fd(s), -1);
+	assert_true(scanner_next_ns(s) == UINT64_MAX);
+	assert_null(scanner_take(s, now_ns()));
+	assert_int_equal(scanner_run(s, getpid())->err, -ECHILD);
+}
+
 /* It holds none of our files. */
 static void test_inherits_nothing(void **state)
 {
@@ -197,6 +216,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_crash, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hang, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_idle_death, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_keeper_is_killed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_inherits_nothing, set_up, tear_down),
 		cmocka_unit_test(test_ends),
 	};

@@ -354,7 +354,9 @@ void scanner_start(struct scanner *s, uint64_t now_ns)
 	struct message m;
 
 	scanner_take(s, now_ns); /* the worker may have died meanwhile, idle */
-	if (++s->seq == 0)	 /* it has gone round: 0 is the keeper's */
+	if (s->work_fd < 0)	 /* and the keeper with it */
+		return;
+	if (++s->seq == 0) /* it has gone round: 0 is the keeper's */
 		s->seq = 1;
 	m = (struct message){.seq = s->seq, .generation = s->generation};
 	s->is_scanning = true;
@@ -456,17 +458,34 @@ static const struct scan_result *on_death(struct scanner *s, const struct messag
 	return result;
 }
 
+/* Nobody is left at the other end: somebody has killed the keeper. No more scans, then; and a
+ * socket that is closed wakes nobody any more. */
+static const struct scan_result *on_end(struct scanner *s)
+{
+	log_error("record: the process that scans was killed: no further Python process will be "
+		  "found");
+	close(s->work_fd);
+	s->work_fd = -1;
+	s->is_replaced = true;
+	return s->is_scanning ? fail(s, -ECHILD) : NULL;
+}
+
 const struct scan_result *scanner_take(struct scanner *s, uint64_t now_ns)
 {
 	const struct scan_result *result = NULL;
 	struct message m;
+	ssize_t n = 0;
 
-	while (!result && recv(s->work_fd, &m, sizeof(m), MSG_DONTWAIT) == sizeof(m)) {
+	if (s->work_fd < 0)
+		return NULL;
+	while (!result && (n = recv(s->work_fd, &m, sizeof(m), MSG_DONTWAIT)) == sizeof(m)) {
 		if (m.seq == 0)
 			result = on_death(s, &m);
 		else if (s->is_scanning && m.seq == s->seq && m.generation == s->generation)
 			result = take_result(s);
 	}
+	if (!result && n == 0)
+		return on_end(s);
 	if (result || !s->is_scanning || now_ns < s->check_ns)
 		return result;
 	s->check_ns = now_ns + CHECK_NS;
@@ -479,11 +498,13 @@ const struct scan_result *scanner_run(struct scanner *s, pid_t pid)
 	const struct scan_result *result;
 	uint64_t end_ns = clock_ns(CLOCK_MONOTONIC) + SCAN_STARVED_MAX_NS;
 
-	while (s->is_replaced && clock_ns(CLOCK_MONOTONIC) < end_ns) {
+	while (s->is_replaced && s->work_fd >= 0 && clock_ns(CLOCK_MONOTONIC) < end_ns) {
 		poll(&fd, 1, CHECK_NS / NS_PER_MS);
 		scanner_take(s, clock_ns(CLOCK_MONOTONIC));
 	}
 	*scanner_request(s) = (struct scan_request){.kind = SCAN_PROCESS, .pid = pid};
+	if (s->is_replaced)
+		return fail(s, s->work_fd < 0 ? -ECHILD : -ETIME);
 	scanner_start(s, clock_ns(CLOCK_MONOTONIC));
 	while (!(result = scanner_take(s, clock_ns(CLOCK_MONOTONIC))))
 		poll(&fd, 1, CHECK_NS / NS_PER_MS);
