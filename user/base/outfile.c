@@ -240,12 +240,22 @@ static int open_goal(struct outfile *of)
 	return of->fd < 0 ? -errno : 0;
 }
 
-/* Is there a signal that ends us, which somebody keeps for later (the event loop of a run)? */
+/* A signal that ends us has been taken. */
+static volatile sig_atomic_t is_hurried;
+
+void outfile_hurry(void)
+{
+	is_hurried = 1;
+}
+
+/* Is there a signal that ends us, taken or kept for later (by the event loop of a run)? */
 static bool is_to_end(void)
 {
 	static const int signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
 	sigset_t pending;
 
+	if (is_hurried)
+		return true;
 	if (sigpending(&pending))
 		return false;
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)

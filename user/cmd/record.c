@@ -15,6 +15,7 @@
 
 #include "user/aggregate/aggregate.h"
 #include "user/base/log.h"
+#include "user/base/outfile.h"
 #include "user/base/strbuf.h"
 #include "user/cmd/cmds.h"
 #include "user/cmd/footer.h"
@@ -72,6 +73,12 @@ static struct profile_meta meta_of(const struct recording_head *head, uint64_t d
 		.kernel = head->kernel,
 		.target = head->target,
 	};
+}
+
+static void on_stop(void *arg)
+{
+	(void)arg;
+	outfile_hurry();
 }
 
 static void on_snapshot(void *arg)
@@ -259,7 +266,8 @@ static int write_all(struct run *run, bool show_table)
 
 static int run_session(struct run *run)
 {
-	struct session_sink sink = {.on_record = on_record, .on_snapshot = on_snapshot, .arg = run};
+	struct session_sink sink = {
+		.on_record = on_record, .on_stop = on_stop, .on_snapshot = on_snapshot, .arg = run};
 	int err;
 
 	run->agg = aggregate_new();

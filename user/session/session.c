@@ -204,6 +204,8 @@ static void on_signal(struct session *s)
 			continue;
 		}
 		forward_signal(s, &info);
+		if (s->sink->on_stop)
+			s->sink->on_stop(s->sink->arg);
 		s->is_over = true;
 	}
 }

@@ -36,6 +36,9 @@ struct session_opts {
 /* Where the run's records go, checked. A negative return ends the run with that error. */
 struct session_sink {
 	int (*on_record)(const struct krait_hdr *rec, void *arg);
+	/* A signal has asked for the end: what is written from now on should not wait for long. May
+	 * be NULL. */
+	void (*on_stop)(void *arg);
 	/* SIGUSR1: write what there is, and go on. */
 	void (*on_snapshot)(void *arg);
 	void *arg;
