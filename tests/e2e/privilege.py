@@ -271,7 +271,10 @@ def container_krait():
     listing = subprocess.run(["ldd", kraitrun.KRAIT], capture_output=True, text=True, check=False)
     for path in re.findall(r"=> (/\S+)", listing.stdout):
         if not os.path.basename(path).startswith(("libc.so", "libm.so")):
-            shutil.copy(path, outside)
+            # A krait that runs may have the one that is there mapped: it keeps that.
+            new = os.path.join(outside, "new")
+            shutil.copy(path, new)
+            os.replace(new, os.path.join(outside, os.path.basename(path)))
     return ["env", "LD_LIBRARY_PATH=" + inside, os.path.join(inside, "krait")]
 
 

@@ -11,7 +11,9 @@ import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -26,6 +28,7 @@ LEAST = 20  # samples of each
 # So many processes that are new at once, and hard to look at, are known late on a host that is full.
 KNOWN_S = 240
 ROOM = ["--max-cpu", "50"]
+PIPE_BYTES = 4096
 GROWTH_MB = 16
 # What the ledger says of a thread that is in no list.
 SEARCHED = "while a long thread list was being searched"
@@ -302,12 +305,12 @@ def test_reader_that_stops(one_py, tmp_path):
     on gets all of it."""
     for is_ended in True, False:
         reader, writer = os.pipe()
-        fcntl.fcntl(writer, 1031, 4096)  # F_SETPIPE_SZ, linux/fcntl.h
+        fcntl.fcntl(writer, 1031, PIPE_BYTES)  # F_SETPIPE_SZ, linux/fcntl.h
         with targets.Workload(one_py, "deep", 900) as deep:
             args = ["record", "-p", deep.pid, "-d", 1, "-F", FREQ_HZ, "-o", "-"]
             with kraitrun.Krait(args, stdout=writer) as krait:
                 os.close(writer)
-                wait_blocked(krait)
+                wait_blocked(krait, reader)
                 if is_ended:
                     krait.send(signal.SIGINT)
                     assert krait.wait().code == -signal.SIGINT
@@ -320,13 +323,13 @@ def test_reader_that_stops(one_py, tmp_path):
         assert folded.total_all(folded.parse(data)) == run.ledger.samples > 0
 
 
-def wait_blocked(krait):
-    """Returns once krait waits for the pipe: nothing moves any more."""
+def wait_blocked(krait, reader):
+    """Returns once krait waits for room in the pipe: what is in there has filled it."""
     end = time.monotonic() + kraitrun.GRACE_S
     while time.monotonic() < end:
-        with open("/proc/%d/wchan" % krait.pid, encoding="ascii") as stream:
-            if "pipe" in stream.read():
-                return
+        waiting = struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0]
+        if waiting == PIPE_BYTES:
+            return
         assert krait.process.poll() is None, krait.wait()
         time.sleep(0.02)
     raise AssertionError("krait does not write")
