@@ -266,15 +266,13 @@ def in_container():
 
 def container_krait():
     """krait and the libraries that it takes, copied into the tree: the end of a command line."""
-    inside, outside = in_container().folder()
+    inside, outside = (os.path.join(folder, "krait-alone") for folder in in_container().folder())
+    os.makedirs(outside, exist_ok=True)  # another test may have put a C library beside it
     copy_of_krait(outside)
     listing = subprocess.run(["ldd", kraitrun.KRAIT], capture_output=True, text=True, check=False)
     for path in re.findall(r"=> (/\S+)", listing.stdout):
         if not os.path.basename(path).startswith(("libc.so", "libm.so")):
-            # A krait that runs may have the one that is there mapped: it keeps that.
-            new = os.path.join(outside, "new")
-            shutil.copy(path, new)
-            os.replace(new, os.path.join(outside, os.path.basename(path)))
+            shutil.copy(path, outside)
     return ["env", "LD_LIBRARY_PATH=" + inside, os.path.join(inside, "krait")]
 
 
