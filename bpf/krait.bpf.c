@@ -228,6 +228,9 @@ static __always_inline bool platform_stack(struct scratch *s)
 	__u64 sp = regs->sp, end = s->key.thread_id;
 	__u64 *to = (__u64 *)s->window;
 
+	/* Or the compiler makes one load of the two, through one pointer or the other, which the
+	 * verifier refuses (not that of 6.18). */
+	keep_bounds(end);
 	if (task->pid == task->tgid)
 		end = task->mm->start_stack;
 	s->stack_lo = sp;
