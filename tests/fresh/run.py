@@ -43,8 +43,10 @@ NETWORK = re.compile(r"(?i)(https?|ftp|no)_proxy$")
 APT_NETWORK = re.compile(r"Acquire::(https?::Proxy|Check-Valid-Until|Check-Date)\b")
 OWN_MOUNTS = ["unshare", "--mount", "--propagation", "private"]
 OWN_CERTIFICATES = "/usr/local/share/ca-certificates"
+# A root that is a mount point, as a machine's is: else unshare gives nobody mounts of their own.
 # /proc as it is on the host: krait runs in the host's pid namespace. /sys without what is mounted below.
 ENTER = """
+mount --bind "$1" "$1" || exit 1
 mount --bind /proc "$1/proc" && mount --bind /sys "$1/sys" && mount --rbind /dev "$1/dev" || exit 1
 if [ -n "$2" ]; then
     mkdir -p "$1/$2" && mount --bind "$2" "$1/$2" || exit 1
