@@ -261,6 +261,7 @@ int BPF_PROG(krait_exit, struct task_struct *task)
 {
 	__u32 pid = pid_of(bpf_get_current_task_btf());
 	struct krait_proc *p;
+	bool was_python;
 
 	/* The tracepoint speaks of each thread; the process ends with its last one, not with its
 	 * main one (kernel/exit.c, do_exit: signal->live is counted down before the tracepoint). */
@@ -269,10 +270,13 @@ int BPF_PROG(krait_exit, struct task_struct *task)
 	p = bpf_map_lookup_elem(&procs, &pid);
 	if (!p)
 		return 0;
-	if (proc_is_python(p))
-		send_process(KRAIT_PROCESS_EXIT, pid, pid, 0, false);
+	/* First the entry goes: another thread of the process may still be in its exit on another
+	 * CPU, and a tick on it from here on must be no sample of a life that has ended. */
+	was_python = proc_is_python(p);
 	bpf_map_delete_elem(&procs, &pid);
 	generation_next();
+	if (was_python)
+		send_process(KRAIT_PROCESS_EXIT, pid, pid, 0, false);
 	return 0;
 }
 
