@@ -214,8 +214,7 @@ def test_thread_in_an_interpreter_that_another_made(py, recorded, letter):
     assert counts["main"] > 0.2 * folded.total(stacks) > 10, counts
     if py.minor >= (3, 10):
         assert counts["sub"] > 0.2 * folded.total(stacks), counts
-        # More than a turn calls for on a busy host: to go in and out takes memory.
-        assert counts["enter"] < 0.4 * folded.total(stacks), counts
+        assert chance.at_most(counts["enter"], folded.total(stacks), 0.2), counts
     else:
         # Only the evaluation loop itself is proof there, a third of the time in the interpreter.
         assert counts["sub"] > 0.05 * folded.total(stacks), counts

@@ -87,9 +87,7 @@ def assert_all_in(stacks, name, least):
     """At least so many samples, each of them with that function."""
     assert folded.total(stacks) >= least
     others = [stack for stack in stacks if stack not in folded.having(stacks, name)]
-    # To begin with: what a fork calls in the child, and the pages that it has to copy, which take
-    # their time on a busy host.
-    assert folded.total(others) <= 0.5 * folded.total(stacks), others[:3]
+    assert folded.total(others) <= 0.1 * folded.total(stacks), others[:3]
 
 
 def test_the_file_holds_every_sample(lives):
@@ -113,7 +111,12 @@ def test_child_forked_during_the_run(lives):
 def test_children_that_live_60_ms(lives):
     """0.06 s at 3999 Hz are 240 ticks: each child is seen, and by its own pid."""
     for pid in lives.forked["brief"]:
-        assert_all_in(folded.of_pid(lives.stacks, pid), "child_brief", 40)
+        stacks = folded.of_pid(lives.stacks, pid)
+        assert folded.total(folded.having(stacks, "child_brief")) >= 40
+        # What else it does, whatever part of so short a life that is on a busy host: what fork()
+        # calls in the child, and its end.
+        others = [stack for stack in stacks if "fork" not in folded.names(stack)]
+        assert not others, others[:3]
 
 
 def test_stack_of_a_forked_child_has_its_parents_callers(lives):

@@ -46,11 +46,11 @@ READS = bits("dac_read_search sys_ptrace checkpoint_restore")
 
 OVERLAY = """
 mount -t tmpfs none "$1"
-mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
-mount -t proc proc "$1/root/proc"
-mount --bind /dev "$1/root/dev"
-cd "$1/root"
+mkdir "$1/upper" "$1/work" "$1/merged"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/merged"
+mount -t proc proc "$1/merged/proc"
+mount --bind /dev "$1/merged/dev"
+cd "$1/merged"
 pivot_root . .
 umount -l .
 shift

@@ -104,18 +104,11 @@ for pid in children:
 @contextlib.contextmanager
 def program(py, text):
     """A Python program that says "ready" and is ended at the end."""
-    command = py.argv(["-S", "-c", text])
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=kraitrun.ENV
-    ) as process:
-        try:
-            assert process.stdout.readline() == b"ready\n"
-            yield process
-            process.stdin.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20 if text is MANY_IDLE else 0.1)
-        finally:
-            process.kill()
+    with speaking(py.argv(["-S", "-c", text])) as process:
+        yield process
+        process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20 if text is MANY_IDLE else 0.1)
 
 
 @pytest.fixture
