@@ -305,6 +305,32 @@ def test_other_users_process_without_ptrace():
     assert_denied(run, str(workload.pid), "cap_sys_ptrace")
 
 
+def test_all_that_is_busy_is_another_users():
+    """Nobody is asked for by pid: what may not be read is told, and not that there is no Python."""
+    privilege.need_perfmon()
+    comm = "krait-forbidden"
+    py = static_python()
+    code = "open('/proc/self/comm', 'w').write(%r)\nprint('ready', flush=True)\nwhile 1: pass" % comm
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(
+            subprocess.Popen([py.executable, "-c", code], stdout=subprocess.PIPE, env=kraitrun.ENV)
+        )
+        stack.callback(busy.kill)
+        assert busy.stdout.readline() == b"ready\n"
+        level = Level(*as_user(NOBODY, FOUR[:2]), kraitrun.KRAIT)
+        where = stack.enter_context(privilege.folder("/var/tmp"))
+        level.argv[-1] = privilege.copy_of_krait(where)
+        args = ["--comm", comm, "-F", FREQ_HZ, "-d", MAX_S, "-f", "folded", "-o", "-"]
+        with level.start("record", *args) as krait:
+            krait.wait_sampling()
+            targets.wait_cpu([busy.pid], CPU_S)
+            krait.send(signal.SIGINT)
+            run = krait.wait()
+    assert (run.code, run.out) == (4, b""), run
+    assert "(pid %d)" % busy.pid in run.err and "cap_sys_ptrace" in run.err, run
+    assert "no Python process runs" not in run.err
+
+
 # ---- krait doctor ----
 
 

@@ -142,14 +142,22 @@ static uint64_t sent_bytes(const uint64_t *counters)
 	       counters[KRAIT_CNT_SAMPLES] * sizeof(struct krait_sample_rec);
 }
 
-void footer_run(const struct session_result *r)
+void footer_refusals(const struct session_result *r)
 {
-	const uint64_t *c = r->counters;
-
 	for (uint32_t i = 0; i < r->refusal_cnt; i++)
 		log_info("not profiled: %u process%s (pid %u): %s", r->refusals[i].process_cnt,
 			 r->refusals[i].process_cnt == 1 ? "" : "es", r->refusals[i].an_example_pid,
 			 r->refusals[i].why);
+	if (r->others_refused)
+		log_info("not profiled: %u more process%s, for other reasons (--verbose says each)",
+			 r->others_refused, r->others_refused == 1 ? "" : "es");
+}
+
+void footer_run(const struct session_result *r)
+{
+	const uint64_t *c = r->counters;
+
+	footer_refusals(r);
 	if (c[KRAIT_CNT_PROCS_FULL])
 		log_warn("%" PRIu64 " times the process map was full: some processes were not seen",
 			 c[KRAIT_CNT_PROCS_FULL]);

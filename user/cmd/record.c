@@ -222,6 +222,32 @@ static int exit_status(int err, const struct session_result *result)
 	}
 }
 
+static bool was_forbidden_any(const struct session_result *result)
+{
+	for (uint32_t i = 0; i < result->refusal_cnt; i++)
+		if (result->refusals[i].is_forbidden)
+			return true;
+	return false;
+}
+
+/* No Python was met, and none of those that may be read is idle. */
+static int no_python_at_all(const struct run *run)
+{
+	bool was_forbidden = was_forbidden_any(&run->result);
+
+	footer_refusals(&run->result);
+	if (was_forbidden)
+		log_error("record: no Python process was sampled, and krait was not allowed to "
+			  "read every busy one (krait doctor says what is missing)");
+	else if (run->session.comm)
+		log_error("record: no Python process named %s was busy (krait ps lists what runs)",
+			  run->session.comm);
+	else
+		log_error("record: no Python process runs %s (krait ps lists what krait sees)",
+			  pid_ns_where());
+	return was_forbidden ? KRAIT_EXIT_DENIED : KRAIT_EXIT_NO_PYTHON;
+}
+
 /* A run that met no Python: were they idle, or are there none? */
 static int no_python_status(const struct run *run)
 {
@@ -233,13 +259,7 @@ static int no_python_status(const struct run *run)
 		log_info("record: every Python process was idle, so there was nothing to sample");
 		return KRAIT_EXIT_OK;
 	}
-	if (run->session.comm)
-		log_error("record: no Python process named %s was busy (krait ps lists what runs)",
-			  run->session.comm);
-	else
-		log_error("record: no Python process runs %s (krait ps lists what krait sees)",
-			  pid_ns_where());
-	return KRAIT_EXIT_NO_PYTHON;
+	return no_python_at_all(run);
 }
 
 static int write_all(struct run *run, bool show_table)

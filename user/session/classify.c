@@ -11,6 +11,7 @@
 #include "user/base/array.h"
 #include "user/base/clock.h"
 #include "user/base/log.h"
+#include "user/discover/pid_ns.h"
 
 #define AGAIN_MIN_NS 1000000ULL	  /* an interpreter takes some 10 ms to start */
 #define AGAIN_MAX_NS 512000000ULL /* an embedding program may take its time */
@@ -196,7 +197,7 @@ static int emit_info(struct classifier *c, const struct scan_result *r)
 	return c->emit(&info.rec.h, c->arg);
 }
 
-static void note_refusal(struct classifier *c, pid_t pid, const char *why)
+static void note_refusal(struct classifier *c, pid_t pid, const char *why, bool is_forbidden)
 {
 	struct session_result *r = c->result;
 	struct session_refusal *refusal;
@@ -207,10 +208,13 @@ static void note_refusal(struct classifier *c, pid_t pid, const char *why)
 			r->refusals[i].process_cnt++;
 			return;
 		}
-	if (r->refusal_cnt == SESSION_REFUSALS)
+	if (r->refusal_cnt == SESSION_REFUSALS) {
+		r->others_refused++;
 		return;
+	}
 	refusal = &r->refusals[r->refusal_cnt++];
-	*refusal = (struct session_refusal){.process_cnt = 1, .an_example_pid = pid};
+	*refusal = (struct session_refusal){
+		.process_cnt = 1, .an_example_pid = pid, .is_forbidden = is_forbidden};
 	snprintf(refusal->why, sizeof(refusal->why), "%s", why);
 }
 
@@ -268,11 +272,13 @@ static void take_failure(struct classifier *c, int err, struct krait_proc *entry
 	if (err == -ETIME)
 		note_refusal(c, c->open.pid,
 			     "what it is can't be told: its files or memory could not be read in "
-			     "time");
+			     "time",
+			     false);
 	else if (err == -ECHILD)
 		note_refusal(c, c->open.pid,
 			     "what it is can't be told: reading its files or memory crashed "
-			     "(please report this as a bug of krait)");
+			     "(please report this as a bug of krait)",
+			     false);
 	else
 		log_warn("record: scan pid %d: %s", c->open.pid, strerror(-err));
 	entry->state = KRAIT_PROC_IGNORED;
@@ -303,7 +309,7 @@ static int fill_in(struct classifier *c, const struct scan_result *r, struct kra
 	case TARGET_UNSUPPORTED:
 	case TARGET_FORBIDDEN:
 		entry->state = KRAIT_PROC_UNSUPPORTED;
-		note_refusal(c, t->pid, t->why);
+		note_refusal(c, t->pid, t->why, t->state == TARGET_FORBIDDEN);
 		return 0;
 	default:
 		return 0;
@@ -366,8 +372,9 @@ int classifier_check(const struct scan_result *r, bool has_children)
 	case TARGET_STARTING:
 		return 0;
 	case TARGET_GONE:
-		log_error("record: pid %d: no such process (krait ps lists the Python processes)",
-			  pid);
+		log_error("record: pid %d: no such process %s (krait ps lists the Python "
+			  "processes)",
+			  pid, pid_ns_where());
 		return -ESRCH;
 	case TARGET_KERNEL:
 		log_error("record: pid %d is a kernel thread, which runs no Python (see krait ps)",

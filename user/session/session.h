@@ -49,6 +49,7 @@ struct session_refusal {
 	char why[160];
 	uint32_t process_cnt;
 	uint32_t an_example_pid;
+	bool is_forbidden; /* krait's privileges are in the way, not the process */
 };
 
 #define SESSION_REFUSALS 16
@@ -77,7 +78,8 @@ struct session_result {
 	bool lost_realtime; /* the watchdog of --realtime ended it */
 	struct session_refusal refusals[SESSION_REFUSALS];
 	uint32_t refusal_cnt;
-	pid_t command_pid;   /* 0: none */
+	uint32_t others_refused; /* processes, for reasons beyond that room */
+	pid_t command_pid;	 /* 0: none */
 	int command_status;  /* exit status of the command, 128 + n if signal n ended it; -1: none,
 				or it still runs */
 	bool has_no_command; /* it could not be run; command_status is then 127 or 126 */
