@@ -470,7 +470,8 @@ static const struct scan_result *on_end(struct scanner *s)
 	return s->is_scanning ? fail(s, -ECHILD) : NULL;
 }
 
-const struct scan_result *scanner_take(struct scanner *s, uint64_t now_ns)
+/* What the messages that have come say, or NULL. */
+static const struct scan_result *receive(struct scanner *s)
 {
 	const struct scan_result *result = NULL;
 	struct message m;
@@ -484,12 +485,22 @@ const struct scan_result *scanner_take(struct scanner *s, uint64_t now_ns)
 		else if (s->is_scanning && m.seq == s->seq && m.generation == s->generation)
 			result = take_result(s);
 	}
-	if (!result && n == 0)
-		return on_end(s);
+	return !result && n == 0 ? on_end(s) : result;
+}
+
+const struct scan_result *scanner_take(struct scanner *s, uint64_t now_ns)
+{
+	const struct scan_result *result = receive(s);
+
 	if (result || !s->is_scanning || now_ns < s->check_ns)
 		return result;
 	s->check_ns = now_ns + CHECK_NS;
-	return takes_too_long(s, now_ns) ? give_up(s) : NULL;
+	if (!takes_too_long(s, now_ns))
+		return NULL;
+	/* On a crowded host the worker may have waited for a CPU, not for a file, and be done since
+	 * receive: it waits for the next request then. */
+	result = receive(s);
+	return result || !s->is_scanning ? result : give_up(s);
 }
 
 const struct scan_result *scanner_run(struct scanner *s, pid_t pid)
