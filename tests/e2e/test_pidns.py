@@ -52,6 +52,11 @@ def descendant(pid, generations):
     return pid
 
 
+def nsenter(pid, *options):
+    """Into its mounts, and below its root: these tests may run under chroot."""
+    return ["nsenter", "--target", str(pid), "--mount", "--root", *options, "--"]
+
+
 def ids(pid, tid=None):
     """The ids of a process or thread of the host, from the host's to the innermost namespace's."""
     path = "/proc/%d/task/%d/status" % (pid, tid or pid)
@@ -70,7 +75,7 @@ class Container:
         self.started = started  # an ExitStack: who runs in here ends with it
         self.workload = started.enter_context(targets.Workload(py, name, *args, prefix=UNSHARE))
         self.host_pid = descendant(self.workload.pid, 1)
-        self.prefix = ["nsenter", "--target", str(self.host_pid), "--pid", "--mount", "--"]
+        self.prefix = nsenter(self.workload.pid, "--pid=/proc/%d/ns/pid" % self.host_pid)
         assert self.workload.facts["pid"] == 1
 
     def start(self, py, name, *args, unshare=()):
@@ -358,7 +363,7 @@ WITHOUT_PROC = 'mount -t tmpfs none /proc && exec "$@"'
 PROC_OF_ANOTHER = {
     "the parent's": lambda c: UNSHARE_PID,
     "none": lambda c: ["unshare", "--mount", "sh", "-c", WITHOUT_PROC, "sh"],
-    "a child's": lambda c: ["nsenter", "--target", str(c.host_pid), "--mount", "--"],
+    "a child's": lambda c: nsenter(c.workload.pid),
 }
 
 
