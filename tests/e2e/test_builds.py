@@ -533,7 +533,7 @@ def has_samples(stacks, program):
 
 def end_each(programs, krait, output):
     """Kills each once it has had its CPU time, and samples if it can have some: so many at once would
-    have little of it."""
+    have little of it. The time that is allowed is that of one, the next: they are a hundred."""
     goal = {program: targets.cpu_seconds(program.pid) + CPU_S for program in programs}
     end = time.monotonic() + targets.WAIT_S
     while goal:
@@ -544,6 +544,7 @@ def end_each(programs, krait, output):
             if has_samples(stacks, program):
                 program.process.kill()
                 del goal[program]
+                end = time.monotonic() + targets.WAIT_S
         time.sleep(0.1)
 
 

@@ -32,7 +32,7 @@ SUITES = ["lint", "tools", "unit", "host", "layouts", "golden", "oracle", "accur
 TARGETS = {"lint": "lint", "accuracy": "test-accuracy-short"}  # others: test-SUITE
 NEED_ROOT = ["accuracy", "e2e"]
 # A hung program must not hang the whole run.
-TIMEOUT_S = {"cmocka": 300, "script": 300, "oracle": 300, "pytest": 2400, "table": 1800}
+TIMEOUT_S = {"cmocka": 300, "script": 300, "oracle": 300, "pytest": 3600, "table": 1800}
 
 
 class Tally:
