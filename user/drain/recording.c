@@ -178,7 +178,7 @@ static uint32_t tail_counters(uint32_t bytes)
 static int read_tail(struct reader *r)
 {
 	struct recording_tail tail = {};
-	uint32_t cnt, bytes, crc;
+	uint32_t cnt, bytes;
 
 	if (fill(r, sizeof(tail)) != 0)
 		return -EIO;
@@ -194,10 +194,10 @@ static int read_tail(struct reader *r)
 	for (uint32_t i = 0; i < cnt; i++)
 		memcpy(&tail.counters[stored[i]],
 		       r->buf + r->at + TAIL_HEAD_BYTES + i * sizeof(uint64_t), sizeof(uint64_t));
-	memcpy(&crc, r->buf + r->at + bytes, sizeof(crc));
+	memcpy(&tail.crc32, r->buf + r->at + bytes, sizeof(tail.crc32));
 	r->at += bytes;
 	sum(r);
-	if (crc != r->crc32)
+	if (tail.crc32 != r->crc32)
 		return refuse(r, "damaged: its checksum does not match; copy or record it again");
 	/* The visitor has seen one recording; two in one file would lose the second in silence. */
 	if (r->len - r->at > TAIL_END_BYTES)
