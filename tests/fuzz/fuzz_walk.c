@@ -6,7 +6,8 @@
  * A small Python of a layout is made by hand: an interpreter, a thread state, three frames, their
  * code. Then the input writes words into it, between the ticks too. Each tick ends after a bounded
  * number of reads, every record that it sends is a valid one (host.h), the stack is as deep as it
- * may be or less, what could not be read is counted, and its frames have symbols.
+ * may be or less, its instructions are where one can be, what could not be read is counted, and its
+ * frames have symbols.
  *
  * Input: number of the layout, or 0x80 and a _Py_DebugOffsets; depth; then words to write, of 8
  * bytes each: where (in words; TICK: take a tick, and make the read fail that the value says), the
@@ -63,6 +64,19 @@ static void check_stack(void)
 	FUZZ_CHECK(!marked || host.scratch->is_unsettled);
 }
 
+/* A unit of a code object, the place before its first one, or what is in no code at all: another
+ * negative one would show as the function's first line (linetable.h). */
+static void check_units(void)
+{
+	const struct krait_frame *frames = stack_frames(host.stack);
+
+	if (host.scratch->layout.instr_kind != KRAIT_INSTR_PTR)
+		return; /* then it is a number of the target's */
+	for (uint32_t i = 0; i < host.scratch->walk.cnt; i++)
+		FUZZ_CHECK(frames[i].unit == INT32_MAX ||
+			   (frames[i].unit >= -1 && frames[i].unit <= INT32_MAX / 2));
+}
+
 static void tick(uint64_t now_ns)
 {
 	struct scratch *s = host.scratch;
@@ -75,6 +89,7 @@ static void tick(uint64_t now_ns)
 	if (loss)
 		return;
 	FUZZ_CHECK(s->walk.cnt > 0 && s->walk.cnt <= max_depth);
+	check_units();
 	thread_collects(s);
 	interp_id(s);
 	host.read_cnt = 0;

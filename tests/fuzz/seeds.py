@@ -20,13 +20,20 @@ import pythons  # noqa: E402
 import recordings  # noqa: E402
 import writer  # noqa: E402
 
-HEAD_BYTES, TAIL_BYTES = 424, 32 + 8 * len(writer.COUNTERS)  # user/drain/recording.h
+HEAD_BYTES, TAIL_BYTES = 424, 24 + 8 * len(writer.COUNTERS)  # user/drain/recording.h
+PROCESS_TEXT_BYTES_POS = 36  # bpf/abi.h: struct krait_process_rec
 DEBUG_OFFSETS_BYTES = 776  # user/discover/debug_offsets.h
-TYPE_NAME_WORD = (0x19F00 - 0x10000) // 8  # tests/fuzz/fuzz_prove.c: NAME_ADDR, from BASE on
+BASE = 0x10000  # tests/fuzz/python.h
+TYPE_NAME_WORD = (0x19F00 - BASE) // 8  # tests/fuzz/fuzz_prove.c: NAME_ADDR
+# Where it puts what it makes, and how many words from there on matter.
+PYTHON_AREAS = [(0x12000, 4), (0x16000, 48), (0x18000, 8), (0x24000, 8), (0x26000, 8)]
+PYTHON_AREAS += [(0x1A000 + 0x200 * i, 16) for i in (1, 2, 3)]
+PYTHON_AREAS += [(0x20000 + 0x1000 * i, 32) for i in (0, 1, 2)]
 LAYOUTS = 8  # tests/fuzz/fuzz_walk.c: versions
 TABLES_PER_PYTHON = 40
 FAKES = 5  # tests/unit/fake_threads.h: minors
 ARENA_WORDS, QUESTION_KINDS, QUESTIONS = 1024, 5, 32  # tests/fuzz/arena.h, fuzz_objects.c
+ASK_STR, ASK_DICT = 2, 3  # fuzz_objects.c: ask
 
 # Prints kind, first line and table of code objects, as tests/oracle/dump_lines.py has the kinds.
 ASK_TABLES = """
@@ -42,8 +49,9 @@ for f in list(vars(argparse.ArgumentParser).values()):
 
 # Symbols by which user/discover/elf.c knows a CPython; the code is that of 3.6's
 # PyInterpreterState_Head and PyGC_Collect, as user/discover/static_vars.c reads it.
+RUNTIME_BYTES = 0x128
 ELF_NEW = """
-char _PyRuntime[64] __attribute__((section(".PyRuntime"))) = "xdebugpy\\xf0\\x0a\\x0e\\x03";
+char _PyRuntime[0x128] __attribute__((section(".PyRuntime"))) = "xdebugpy\\xf0\\x0a\\x0e\\x03";
 const char version[] = "3.10.13", message[] = "PyThreadState_Clear: warning: thread still has a frame";
 int PyCode_Type = 1, Py_Version = 2;
 void _PyEval_EvalFrameDefault(void) {}
@@ -80,13 +88,32 @@ def stacks_at_bounds():
             yield body + writer.sample(stack_id, 7, 7)
 
 
+def with_more_counters(data, more):
+    """As a newer krait writes it: its tail is longer. The target puts the checksum right."""
+    tail = bytearray(data[-TAIL_BYTES:])
+    struct.pack_into("=I", tail, 4, TAIL_BYTES + 8 * more)
+    return data[:-TAIL_BYTES] + bytes(tail[:-8]) + bytes(8 * more) + bytes(tail[-8:])
+
+
+def process_too_short():
+    """A PROCESS record with less text than it says."""
+    rec = bytearray(writer.info(7, 0x030B07F0, b"python3", b"python3"))
+    struct.pack_into("=I", rec, PROCESS_TEXT_BYTES_POS, len(rec))
+    return bytes(rec)
+
+
 def recording():
     for make in recordings.ALL.values():
         for options in (0, 1, 2, 4, 8, 16):
             yield bytes([options]) + make()
     for body in stacks_at_bounds():
         yield b"\0" + writer.recording([body])
-    yield b"\0" + writer.recording([], target=b"x" * 255)  # but for one byte it fills its field
+    yield b"\0" + writer.recording([process_too_short()])
+    for more in (1, 2):
+        yield b"\0" + with_more_counters(recordings.lives(), more)
+    for chars in (255, 256):  # the last text that ends within its field, the first that does not
+        yield b"\0" + writer.recording([], target=b"x" * chars)
+    yield b"\1" + recordings.lives() + bytes(8)  # something follows the end
 
 
 def records():
@@ -121,22 +148,34 @@ def debug_offsets():
     return tables
 
 
+def layouts():
+    """First bytes of an input that python.h reads: each version's layout, and those of real tables."""
+    return [bytes([n]) for n in range(LAYOUTS)] + [b"\x80" + table for table in debug_offsets()]
+
+
+def wrong_words():
+    """Writes of one word that is other than it ought to be: a small number, or its own address."""
+    for start, words in PYTHON_AREAS:
+        for addr in range(start, start + 8 * words, 8):
+            for value in (1, addr):
+                yield struct.pack("=HhI", (addr - BASE) // 8, 0, value)
+
+
 def walk():
-    for layout in range(LAYOUTS):
-        yield bytes([layout, 8])
-    for table in debug_offsets():
-        yield bytes([0x80, 8]) + table
+    for layout in layouts():
+        yield layout + b"\x08"
+        for write in wrong_words():
+            yield layout + b"\x08" + write
 
 
 def prove():
-    for layout in range(LAYOUTS):
+    # The type of the code objects is called otherwise.
+    renamed = struct.pack("=HhI", TYPE_NAME_WORD, 0, 0x65646F43)
+    for layout in layouts():
         for known in range(4):
-            yield bytes([layout, known])
-        # The type of the code objects is called otherwise.
-        yield bytes([layout, 0]) + struct.pack("=HhI", TYPE_NAME_WORD, 0, 0x65646F43)
-    for table in debug_offsets():
-        for known in range(4):
-            yield bytes([0x80]) + table + bytes([known])
+            yield layout + bytes([known])
+        for write in [renamed, *wrong_words()]:
+            yield layout + b"\0" + write
 
 
 def fakes():
@@ -151,19 +190,25 @@ def threads():
     for fake in fakes():
         for is_main in (0, 1):
             yield fake + bytes([is_main, 0])
-    # Each word in turn points to itself.
+    # Each word in turn points to itself, or is 0.
     for which in range(FAKES):
         for word in range(ARENA_WORDS // 2):
             yield bytes([which, 0, 1]) + struct.pack("=HhI", word, 1, 8 * word)
+            yield bytes([which, 0, 1]) + struct.pack("=HhI", word, 0, 0)
 
 
 def objects():
-    """Every question about every word."""
+    """Every question about every word; each word as an object of a length or size that is too large."""
     for fake in fakes():
         for kind in range(QUESTION_KINDS):
             for first in range(0, ARENA_WORDS, QUESTIONS):
                 asked = (struct.pack("=BH", kind, first + i) for i in range(QUESTIONS))
                 yield fake + struct.pack("=BH", 0, 0xFFFF) + b"".join(asked)
+    for which in range(FAKES):
+        for word in range(ARENA_WORDS // 2):
+            for kind, field, value in ((ASK_STR, 2, 150), (ASK_DICT, 4, (1 << 18) - 1)):
+                written = struct.pack("=BHhIH", 1, word + field, 0, value, 0xFFFF)
+                yield bytes([which]) + written + struct.pack("=BH", kind, word)
 
 
 def compiled(text, flags, folder):
@@ -191,6 +236,7 @@ def elf():
                 data = compiled(text, flags, folder)
                 yield b"\0" + data
                 yield b"\1" + data
+                yield b"\0" + data.replace(struct.pack("=Q", RUNTIME_BYTES), struct.pack("=Q", 1 << 25))
                 if data:
                     yield b"\0" + without_sections(data)
 
@@ -228,7 +274,13 @@ def write(folder, items):
 
 
 def offsets():
-    return debug_offsets()
+    """The tables, and each of their words in turn as it may not always be: behind a str's header, beyond
+    16 bits, within no struct."""
+    for table in debug_offsets():
+        yield table
+        for pos in range(8, DEBUG_OFFSETS_BYTES, 8):
+            for value in (48, 0x10000, 1 << 63):
+                yield table[:pos] + struct.pack("=Q", value) + table[pos + 8 :]
 
 
 MAKERS = (recording, records, linetable, walk, prove, threads, objects, elf, code, text, maps, offsets)
