@@ -124,7 +124,8 @@ def run_from_seeds(tree, folder, out, target, seconds):
     """(its exit status, after how many seconds, the first line of what it reports or "")."""
     work = os.path.join(folder, "work")
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(os.path.join(folder, "seeds", target), os.path.join(work, "seeds", target))
+    os.makedirs(work)
+    os.symlink(os.path.join(folder, "seeds"), os.path.join(work, "seeds"))
     program = os.path.join(tree, out, "fuzz", "fuzz_" + target)
     start = time.monotonic()
     output, status = run.run_target(program, target, seconds, work)
