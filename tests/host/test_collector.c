@@ -166,6 +166,7 @@ static void test_next_collection_is_another(void **state)
 {
 	(void)state;
 	for (int generation = 0; generation < 3; generation++) {
+		teardown(state);
 		setup(state);
 		use_no_gil();
 		host_put(INTERP + REQUESTER_OFF, ME);
@@ -177,8 +178,6 @@ static void test_next_collection_is_another(void **state)
 		assert_true(collects());
 		host_put(INTERP + STATS_OFF + generation * 24, 8);
 		assert_false(collects());
-		if (generation < 2)
-			teardown(state);
 	}
 }
 
