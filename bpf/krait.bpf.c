@@ -11,7 +11,7 @@
  * each by itself, and the path of every tick stays short.
  *
  * Every tick on a target ends in exactly one counter: a sample, or the reason why there is none
- * (abi.h, KRAIT_LOSSES). Runs in the timer interrupt, so it never sleeps, and a page that is not
+ * (ledger.h, KRAIT_LOSSES). Runs in the timer interrupt, so it never sleeps, and a page that is not
  * resident is a fault with a reason.
  */
 #include "bpf/platform.h"
@@ -51,7 +51,7 @@ struct {
 	__uint(max_entries, 4 << 20);
 } ring SEC(".maps");
 
-/* The rings of samples: abi.h. */
+/* The rings of samples: control.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

@@ -55,7 +55,9 @@ struct krait_proc *proc_entry_get(__u32 pid);
 #define platform_read_user(dst, n, addr) bpf_probe_read_user(dst, n, (const void *)(addr))
 #endif
 
-#include "bpf/abi.h"
+#include "bpf/abi/control.h"
+#include "bpf/abi/ledger.h"
+#include "bpf/abi/record.h"
 
 /* The word at p, which need not be aligned. BPF takes it as it is on the architectures that krait
  * runs on (the verifier would refuse it elsewhere); C does not. */

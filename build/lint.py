@@ -31,7 +31,8 @@ FILE_LINES = 800
 # Versions of clang-format disagree in details. The tree is formatted by this one (Debian 12's).
 CLANG_FORMAT = 14
 
-# user/STAGE may include user/base, bpf/abi.h, itself, and these stages; None: every stage.
+# user/STAGE may include user/base, itself, what it needs of bpf/abi, and these stages; None: every
+# stage.
 STAGES = {
     "base": [],
     "cli": [],
@@ -45,8 +46,16 @@ STAGES = {
 }
 # What of bpf/ is compiled for user space too takes its types from here there.
 HOST_HEADERS = {
-    "bpf/abi.h": ["linux/types.h"],
+    "bpf/abi/record.h": ["linux/types.h"],
+    "bpf/abi/control.h": ["linux/types.h"],
     "bpf/platform.h": ["linux/types.h", "stdbool.h", "stddef.h"],
+}
+# Which stages may know of a part of what the BPF program and user space share; None: every one. What
+# is behind the recording must not depend on a running BPF program.
+ABI_STAGES = {
+    "bpf/abi/record.h": None,
+    "bpf/abi/ledger.h": None,
+    "bpf/abi/control.h": {"discover", "drain", "session", "cmd"},
 }
 SKELETON_STAGES = {"session", "cmd"}
 
@@ -158,8 +167,9 @@ def bpf_include_problem(path, quote, target):
 
 
 def user_include_problem(stage, target):
-    if target == "bpf/abi.h":
-        return None
+    if target in ABI_STAGES:
+        stages = ABI_STAGES[target]
+        return None if stages is None or stage in stages else "%s may not know of %s" % (stage, target)
     if target == "krait.skel.h":
         return None if stage in SKELETON_STAGES else "only session and cmd may load the BPF program"
     parts = target.split("/")

@@ -208,7 +208,7 @@ class Watch(Process):
     def read(self):
         facts = json.loads(self.ask(""))
         if facts.pop("has_counters") != isinstance(self.watched, Krait) and facts["runs"]:
-            raise CantMeasure("the counters of krait are not as this tree's bpf/abi.h has them")
+            raise CantMeasure("the counters of krait are not as this tree's bpf/abi has them")
         return Reading(**facts)
 
     def wait(self, is_so, what):

@@ -13,7 +13,7 @@ from harness import stats, targets
 CPU_FREQ_HZ = 4999  # many samples in a short time
 OWN_BAR_US, CORE_BAR_PERCENT = 1, 0.1
 BYTES_BAR = 48
-SAMPLE_BYTES = 40  # bpf/abi.h, struct krait_sample_rec: not in the counter of the ring's bytes
+SAMPLE_BYTES = 40  # bpf/abi/record.h, struct krait_sample_rec: not in the counter of the ring's bytes
 FEW, MANY = 10, 50
 START_BAR_MS = {1: 200, FEW: 100, MANY: 200}  # so many Pythons
 MEMORY_BAR_MB = {1: 8, MANY: 20}

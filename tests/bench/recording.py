@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Reads of a .krait recording what the measurements need.
 
-The format: user/drain/recording.h (head and tail) and bpf/abi.h (records). The versions are
+The format: user/drain/recording.h (head and tail) and bpf/abi/record.h (records). The versions are
 compared, so a change of either is an error here and not a wrong figure.
 """
 import struct

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Writes recordings (.krait) from nothing but their description: bpf/abi.h, version 3, and
+"""Writes recordings (.krait) from nothing but their description: bpf/abi/record.h, version 3, and
 user/drain/recording.h. It shares no code with krait, so that one checks the other.
 
 All numbers are in the host's byte order; every record is a multiple of 8 bytes long.
@@ -17,7 +17,7 @@ LNOTAB, PEP626, PEP657, UNSIGNED = 1, 2, 3, 4
 TRUNCATED, GC = 1, 2
 OUTSIDE = 0x8000  # the mark of a frame
 
-# The counters of the tail by name, in the order of abi.h's enums. One more or less changes the
+# The counters of the tail by name, in the order of the enums of bpf/abi/ledger.h. One more or less changes the
 # shape of a recording, and must raise KRAIT_ABI_VERSION.
 COUNTERS = (
     "NONE NO_PYTHON_THREAD NO_FRAME STARTING UNSUPPORTED LAYOUT_MISSING RUNTIME_UNREADABLE"

@@ -28,7 +28,7 @@ import types
 import warnings
 
 MAGIC = b"kraitln1"
-LNOTAB, PEP626, PEP657, LNOTAB_UNSIGNED = 1, 2, 3, 4  # enum krait_lines_kind, bpf/abi.h
+LNOTAB, PEP626, PEP657, LNOTAB_UNSIGNED = 1, 2, 3, 4  # enum krait_lines_kind, bpf/abi/record.h
 IS_2 = sys.version_info < (3,)
 UNIT_BYTES = 1 if IS_2 else 2
 INT_BITS = 31

@@ -9,7 +9,7 @@
 #ifndef KRAIT_AGGREGATE_AGGREGATE_H
 #define KRAIT_AGGREGATE_AGGREGATE_H
 
-#include "bpf/abi.h"
+#include "bpf/abi/record.h"
 #include "user/aggregate/profile.h"
 
 struct aggregate;

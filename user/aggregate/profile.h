@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/ledger.h"
 #include "user/base/packed.h"
 
 /* A function: one code object's names. Marker frames ("[unreadable: ...]", "[outside of Python]",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The footer. The sentences come from the X-macros of abi.h, so a new reason can't be forgotten
+ * The footer. The sentences come from the X-macros of ledger.h, so a new reason can't be forgotten
  * here.
  */
 #include "user/cmd/footer.h"

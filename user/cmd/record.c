@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bpf/abi/control.h"
 #include "user/aggregate/aggregate.h"
 #include "user/base/log.h"
 #include "user/base/outfile.h"

@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/control.h"
 
 enum target_state {
 	TARGET_NOT_PYTHON,  /* no CPython runtime is mapped */

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/control.h"
 
 #define LAYOUT_MINOR_MIN 6 /* of 3 */
 #define LAYOUT_MINOR_MAX 15

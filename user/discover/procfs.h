@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/record.h"
 
 struct procfs {
 	int dir_fd;

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/control.h"
 #include "user/base/strbuf.h"
 #include "user/discover/memory.h"
 

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/control.h"
 
 /* Of a name, at most: longer ones are cut and say so. */
 #define THREAD_NAME_CHARS 160

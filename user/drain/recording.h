@@ -4,7 +4,7 @@
  *made of them later, without root, BPF or the processes.
  *
  *	struct recording_head	magic, versions, how and where the run was made
- *	records			as in bpf/abi.h, in the order of arrival
+ *	records			as in bpf/abi/record.h, in the order of arrival
  *	struct recording_tail	duration, the kernel's counters, CRC-32 of all before it
  *
  * Host endian, not compressed (gzip makes it small; writing must stay cheap). A file without its
@@ -16,7 +16,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/ledger.h"
+#include "bpf/abi/record.h"
 
 #define RECORDING_MAGIC                                                                            \
 	"krait\x1a\r\n" /* no text file starts so, and a transfer in text mode breaks it */

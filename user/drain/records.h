@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/record.h"
 
 /* No record is longer: a STACK of KRAIT_MAX_DEPTH_LIMIT frames. */
 #define RECORD_MAX_BYTES                                                                           \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The rings of samples (bpf/abi.h), read: one per CPU, in memory shared with the kernel.
+ * The rings of samples (bpf/abi/control.h), read: one per CPU, in memory shared with the kernel.
  *
  * A sample must not be passed on before the records that it builds on, which come in another ring.
  * So a reading has three steps: samples_look notes what has been written, the other ring is read,
@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/control.h"
 
 /* A pid's slot in the counts of waiting samples; several pids may share one. */
 #define SAMPLES_PID_SLOTS 4096

@@ -11,7 +11,7 @@
 #ifndef KRAIT_SESSION_NAMER_H
 #define KRAIT_SESSION_NAMER_H
 
-#include "bpf/abi.h"
+#include "bpf/abi/record.h"
 #include "user/discover/discover.h"
 #include "user/session/sampler.h"
 #include "user/session/scanner.h"

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/control.h"
 #include "user/session/usage.h"
 
 struct sampler;

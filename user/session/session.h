@@ -11,7 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/ledger.h"
+#include "bpf/abi/record.h"
 #include "user/session/usage.h"
 
 struct session_opts {

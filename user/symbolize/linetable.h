@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/record.h"
 
 #define LINE_UNKNOWN 0 /* no line belongs to this instruction, or the table does not reach it */
 

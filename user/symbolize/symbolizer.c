@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpf/abi/ledger.h"
 #include "user/base/array.h"
 #include "user/base/index.h"
 #include "user/base/text.h"

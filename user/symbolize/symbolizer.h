@@ -4,7 +4,7 @@
  * marker with its reason.
  *
  * Keeps the code objects of the CODE records, by their owner and code_id. An id never changes
- * meaning (bpf/abi.h), so neither does a symbol. The owner is the caller's number for the life of a
+ * meaning (bpf/abi/record.h), so neither does a symbol. The owner is the caller's number for the life of a
  * process that a record is of: an id is a hash of what that process says, and says nothing about
  * any other one's frames.
  */
@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/record.h"
 #include "user/base/intern.h"
 
 struct symbolizer;

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What user space and the BPF program tell each other while they run: both are of one build, so
+ * nothing in here outlives it.
+ *
+ * Four kinds of record go the other way (bpf/abi/record.h): SAMPLE in a ring of its own for each
+ * CPU, the others in one BPF ring buffer.
+ */
+#ifndef KRAIT_ABI_CONTROL_H
+#define KRAIT_ABI_CONTROL_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+#include "bpf/abi/ledger.h"
+#include "bpf/abi/record.h"
+
+/* ---- Bounds. Each loop and each copy in the BPF program is bounded by one of these, or of
+ * record.h. ---- */
+
+#define KRAIT_MAX_DEPTH_DEFAULT 1024
+/* Of CODE records a process may send so many bytes at once, and from then on so many for each stack
+ * that is new: what changes all of its code objects all the time would fill the ring. */
+#define KRAIT_CODE_BURST_BYTES (512 << 10)
+#define KRAIT_CODE_STACK_BYTES 1024
+#define KRAIT_LAYOUTS 64     /* distinct interpreter layouts alive at once */
+#define KRAIT_TIMED_EVERY 16 /* ticks on targets, of which one is timed */
+#define KRAIT_NO_OFF 0xffff  /* an offset that this version does not have */
+#define KRAIT_STR_BYTES                                                                            \
+	0xff /* names are byte strings (2.7), whose text starts at str_ascii_bytes */
+/*
+ * ---- The rings of samples ----
+ *
+ * Almost all that krait sends is samples. In a BPF ring buffer each costs a lock that the CPUs
+ * share and five pages that a tick needs for nothing else; a ring per CPU has one writer, the tick,
+ * and one reader. CPU c's is the elements from c * sample_slots on of the map `samples`; the n-th
+ * sample of the CPU is at n % sample_slots, and has been written once samples_written > n.
+ */
+#define KRAIT_COUNTERS_MAX 34
+
+/* How each CPU's memory starts, which user space maps. */
+struct krait_cpu {
+	__u64 counters[KRAIT_COUNTERS_MAX]; /* by enum krait_counter */
+	__u64 samples_written;
+	__u64 samples_read; /* user space: it has read so many */
+	__u64 sample_slots; /* user space: the ring's length, a power of two */
+	__u64 ticks;	    /* as they come, */
+	__u64 target_ticks; /* of them on targets, and */
+	__u64 timed_ns;	    /* what one in KRAIT_TIMED_EVERY of them has taken */
+};
+
+/* ---- What user space tells the walker ---- */
+
+/* Where a frame keeps its place in the code: what the value at fr_instr_off is. */
+enum krait_instr_kind {
+	KRAIT_INSTR_LASTI_BYTES = 1, /* 3.6 to 3.9: int, in bytes, two of which are a code unit */
+	KRAIT_INSTR_LASTI_UNITS = 2, /* 3.10, and up to 3.5, whose unit is a byte: in code units */
+	KRAIT_INSTR_PTR = 3,	     /* 3.11 and later: a pointer into the code */
+};
+
+/*
+ * The offsets of one CPython build, as data: the walker branches on no version. Offsets and sizes
+ * are in bytes. user/discover/layout.c makes these and cites the source of each.
+ */
+struct krait_layout {
+	__u32 interp_next_off;	  /* PyInterpreterState.next */
+	__u32 interp_threads_off; /* PyInterpreterState.threads.head (tstate_head up to 3.10) */
+	__u16 interp_id_off;	  /* PyInterpreterState.id, or KRAIT_NO_OFF */
+	/* Whether it is collecting garbage: PyInterpreterState.gc.collecting; KRAIT_NO_OFF where
+	 * that is the process's (up to 3.8) or not to be had. */
+	__u16 interp_collecting_off;
+	/* The thread state that holds its GIL: PyInterpreterState.ceval.gil, and last_holder in
+	 * there; KRAIT_NO_OFF where krait_proc.current_addr tells. Without a GIL the one that has
+	 * stopped the others: PyInterpreterState.stoptheworld.requester, and KRAIT_NO_OFF. */
+	__u16 interp_gil_off;
+	__u16 gil_holder_off;
+	/* The frame that began the collection: PyInterpreterState.gc.frame (3.15); or 0: there is
+	 * none. */
+	__u16 interp_gc_frame_off;
+	/* How many collections of each generation have ended:
+	 * PyInterpreterState.gc.generation_stats (free-threaded, up to 3.14); or 0. */
+	__u16 interp_gc_stats_off;
+	__u16 ts_read_bytes; /* reading so much of a PyThreadState takes in every ts_ field */
+	__u16 ts_prev_off; /* or KRAIT_NO_OFF (2.7), and then a state is searched for at every tick
+			    */
+	__u16 ts_next_off;
+	__u16 ts_interp_off;
+	__u16 ts_thread_id_off;
+	__u16 ts_native_id_off;	   /* or KRAIT_NO_OFF (before 3.11) */
+	__u16 ts_frame_off;	   /* frame, cframe or current_frame */
+	__u16 ts_cframe_frame_off; /* ts_frame is a _PyCFrame: its current_frame; else KRAIT_NO_OFF
+				    */
+	__u16 ts_cframe_prev_off;  /* its previous; else KRAIT_NO_OFF */
+	/*
+	 * How to tell which thread runs a state in a process that has several interpreters. Up to
+	 * 3.12 run_string() goes into one with the state that its maker left, whose ts_thread_id is
+	 * the maker's: bpf/runner.h. This field points into the C stack of the thread that runs the
+	 * state (3.10 to 3.12); KRAIT_NO_OFF: no field does (3.8, 3.9); 0: ts_thread_id tells.
+	 */
+	__u16 ts_stack_off;
+	__u16 ts_base_frame_off; /* what ts_frame is while no frame runs (3.15); or 0: NULL */
+	__u16 ts_chunk_off;	 /* datastack_chunk, or KRAIT_NO_OFF (frames are heap objects) */
+	__u16 fr_first_off;	 /* the least of the fr_ offsets below */
+	__u16 fr_read_bytes;	 /* reading so much from fr_first_off takes in every fr_ field */
+	__u16 fr_code_off;
+	__u16 fr_prev_off;
+	__u16 fr_instr_off;
+	__u16 fr_owner_off;  /* or KRAIT_NO_OFF */
+	__u16 fr_entry_off;  /* with _PyCFrame: the byte that marks ... */
+	__u16 fr_tlbc_off;   /* which copy of the bytecode it runs, an int (free-threaded, 3.14 on);
+				or 0: there is but one */
+	__u16 co_read_bytes; /* reading so much of a PyCodeObject takes in every co_ field */
+	__u16 co_first_line_off;
+	__u16 co_name_off;
+	__u16 co_qualname_off; /* or KRAIT_NO_OFF */
+	__u16 co_file_off;
+	__u16 co_lines_off;
+	__u16 co_bytecode_off; /* KRAIT_INSTR_PTR: where the instructions start */
+	__u16 co_tlbc_off;     /* with fr_tlbc_off: the array of the copies */
+	__u16 ob_type_off;
+	__u16 str_state_off;
+	__u16 str_length_off;
+	__u16 str_ascii_bytes;	 /* header before the text of a compact ASCII str */
+	__u16 str_compact_bytes; /* header before the text of another compact str */
+	__u16 bytes_size_off;	 /* ob_size of a bytes object */
+	__u16 bytes_data_off;	 /* ob_sval */
+	__u8 instr_kind;	 /* enum krait_instr_kind */
+	__u8 lines_kind;	 /* enum krait_lines_kind */
+	__u8 shim_owner;   /* an owner byte from here up is a shim, no Python frame; 255: there are
+			      none */
+	__u8 fr_entry_min; /* ... the outermost frame of a C call of the interpreter, from this
+			      value up */
+	__u8 str_kind_shift; /* of PyUnicode_KIND in the word at str_state_off; or KRAIT_STR_BYTES
+			      */
+	__u8 pad[1];
+};
+
+/* What krait knows of a process. */
+enum krait_proc_state {
+	KRAIT_PROC_UNKNOWN = 0, /* user space has not judged it: ticks ask it to */
+	KRAIT_PROC_IGNORED = 1, /* no Python, or not asked for; ticks ask again, ever more rarely */
+	KRAIT_PROC_STARTING =
+		2, /* a Python whose runtime can't be verified yet; user space is at it */
+	KRAIT_PROC_UNSUPPORTED = 3, /* a Python that can't be profiled */
+	KRAIT_PROC_READY = 4,	    /* a target */
+};
+
+/*
+ * A value of the process map, by pid. The kernel makes, copies (fork) and deletes entries; user
+ * space fills in its verdict. `mm` is the address space that the verdict is about: a tick that
+ * finds another one in the task knows that the process has called exec since, and starts over,
+ * whatever user space wrote in between.
+ */
+struct krait_proc {
+	__u64 mm;
+	__u64 seed;	  /* mixed into every id of this process */
+	__u64 look_at_ns; /* UNKNOWN, IGNORED: not to ask user space before */
+	union {
+		__u64 unknown_ticks;	/* UNKNOWN: ticks on it so far */
+		__u64 interp_head_addr; /* READY: &_PyRuntime.interpreters.head */
+	};
+	__u64 code_type_addr;  /* READY: &PyCode_Type */
+	__u64 current_addr;    /* READY: where the state that holds the GIL is (up to 3.11), or 0
+				*/
+	__u64 collecting_addr; /* READY: where the collector says that it runs, if one serves all
+				  interpreters (3.7, 3.8); else 0 */
+	__u64 runtime_addr;    /* READY: _PyRuntime, and */
+	__u64 eval_addr;       /* _PyEval_EvalFrameDefault, the evaluation loop; */
+	__u32 runtime_bytes;   /* their sizes, 0 where that is */
+	__u32 eval_bytes;      /* not to be had */
+	union {
+		__u32 look_again_ms; /* UNKNOWN, IGNORED: how long to wait after the next question;
+					doubles */
+		__u32 code_bytes;    /* READY: sent of code, less what the stacks since allow. It
+					starts with what look_again_ms was, which is nothing */
+	};
+	__u16 state;	 /* enum krait_proc_state */
+	__u8 layout_idx; /* READY: into the layout map */
+	__u8 is_crossed; /* READY: a thread was seen to run a state that says it is another's */
+};
+
+_Static_assert(KRAIT_CNT_CNT <= KRAIT_COUNTERS_MAX, "abi: counters");
+_Static_assert(sizeof(struct krait_cpu) == 320, "abi: cpu");
+_Static_assert(sizeof(struct krait_layout) == 96, "abi: layout");
+_Static_assert(sizeof(struct krait_proc) == 88, "abi: proc");
+_Static_assert(KRAIT_LAYOUTS <= 256, "abi: layout_idx");
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What is stored for ever: the records that cross from the BPF program to user space, which are
+ * what a recording (.krait) holds. docs/recording.md says how they lie in the file.
+ *
+ * Every record starts with struct krait_hdr, is a multiple of 8 bytes long, and has fixed-width
+ * fields and explicit padding, so that a recording made on one machine reads on another of the same
+ * endianness.
+ *
+ * Identities:
+ *   code_id   a code object as it was when last verified: address, owner's address space and
+ * fingerprint hashed together. Freed and reallocated code gets another id, so an id never changes
+ * meaning. stack_id  the hash of the stack's (code address, instruction) pairs and the process's
+ * seed. A STACK record binds it; the latest STACK of that id counts. Re-sent at least once an
+ * epoch. A STACK follows the CODE records that it names, and a SAMPLE is in its ring only after the
+ * STACK that it names is in the other.
+ */
+#ifndef KRAIT_ABI_RECORD_H
+#define KRAIT_ABI_RECORD_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+/* Raised whenever a record changes shape; a recording of another version is refused. */
+#define KRAIT_ABI_VERSION 3
+
+/* ---- Bounds of what a record holds; each loop and copy that makes one is bounded by these. ----
+ */
+
+#define KRAIT_MAX_DEPTH_LIMIT 8192 /* --max-depth at most: 128 KB of frames per CPU */
+#define KRAIT_NAME_BYTES 1024	   /* of a name or qualified name; longer ones are cut and say so */
+#define KRAIT_FILE_BYTES 4096	   /* of a file name: PATH_MAX */
+#define KRAIT_LINES_CHUNK_BYTES                                                                    \
+	16384		      /* of a line table per CODE record; longer tables take several */
+#define KRAIT_LINES_CHUNKS 32 /* 512 KB; the standard library's largest table is 37 KB */
+#define KRAIT_COMM_BYTES 16   /* TASK_COMM_LEN, include/linux/sched.h */
+
+/* ---- Records ---- */
+enum krait_kind {
+	KRAIT_PROCESS = 1,
+	KRAIT_CODE = 2,
+	KRAIT_STACK = 3,
+	KRAIT_SAMPLE = 4,
+};
+
+struct krait_hdr {
+	__u16 kind;  /* enum krait_kind */
+	__u16 flags; /* per kind, below */
+	__u32 bytes; /* of the whole record, this header included; a multiple of 8 */
+};
+
+enum krait_process_what {
+	KRAIT_PROCESS_SEEN = 1, /* kernel: a tick hit a process that user space has not judged */
+	KRAIT_PROCESS_EXEC = 2, /* kernel: it runs another program now */
+	KRAIT_PROCESS_FORK =
+		3, /* kernel: pid is the new child of parent_pid, and inherits its target */
+	KRAIT_PROCESS_EXIT = 4, /* kernel: its last thread has ended */
+	KRAIT_PROCESS_THREAD =
+		5, /* kernel: thread tid of pid is named comm (first tick, or a new name) */
+	KRAIT_PROCESS_INFO = 6, /* user space: this is a Python; version and command line follow */
+	KRAIT_PROCESS_NAME = 7, /* user space: what Python calls thread tid of pid follows */
+};
+
+struct krait_process_rec {
+	struct krait_hdr h;
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u32 pid;     /* thread group id; pids and tids are those of krait's pid namespace */
+	__u32 tid;     /* THREAD, NAME: the thread; else equal to pid */
+	union {
+		struct {
+			__u32 parent_pid; /* FORK */
+			__u32 py_version; /* INFO: PY_VERSION_HEX of the target; else 0 */
+		};
+		__u64 ident; /* THREAD: PyThreadState.thread_id, which is threading.get_ident() */
+	};
+	__u16 what; /* enum krait_process_what */
+	__u16 pad;
+	__u32 text_bytes; /* INFO: bytes of command line that follow, arguments separated by NUL;
+			     NAME: bytes of UTF-8; else 0 */
+	char comm[KRAIT_COMM_BYTES];
+	/* then text_bytes of text, then padding to 8 */
+};
+
+/* A CPython str object's text, as its bytes lie in the target. */
+struct krait_str {
+	__u32 bytes; /* copied; a multiple of width */
+	__u8 width;  /* 1, 2 or 4 bytes a character (PyUnicode_KIND); 0: no string could be read */
+	__u8 is_ascii;
+	__u8 is_cut;   /* the target's string is longer than what was copied */
+	__u8 is_bytes; /* 2.7: of no encoding, by custom UTF-8; width is 1 */
+};
+
+/* How a code object's line table is to be read. */
+enum krait_lines_kind {
+	KRAIT_LINES_LNOTAB = 1, /* 3.6 to 3.9: co_lnotab, Objects/lnotab_notes.txt */
+	KRAIT_LINES_PEP626 = 2, /* 3.10: co_linetable, Objects/lnotab_notes.txt of 3.10 */
+	KRAIT_LINES_PEP657 = 3, /* 3.11 and later: Objects/locations.md */
+	/* Up to 3.5: line deltas have no sign, and instructions lie at any byte: code units are
+	 * bytes. */
+	KRAIT_LINES_LNOTAB_UNSIGNED = 4,
+};
+
+/*
+ * A code object. A line table longer than KRAIT_LINES_CHUNK_BYTES comes as several CODE records of
+ * one code_id with rising lines_off; only the one with lines_off 0, sent last, carries the names,
+ * so a code object is known once that one has come, and whole if every byte of its table has.
+ */
+struct krait_code_rec {
+	struct krait_hdr h;
+	__u64 code_id;
+	__u64 code_addr;
+	__u32 pid;
+	__s32 first_line;
+	struct krait_str name, qualname, file; /* qualname.width 0: the version has none */
+	__u32 lines_off;		       /* of this chunk in the table */
+	__u32 lines_bytes;		       /* in this record */
+	__u32 lines_total;		       /* of the whole table */
+	__u16 lines_kind;		       /* enum krait_lines_kind */
+	__u16 pad;
+	/* then the bytes of name, qualname, file and line table one after another, then padding to
+	 * 8 */
+};
+
+struct krait_frame {
+	__u64 code_id; /* in the BPF program's scratch: the code object's address */
+	__s32 unit; /* index of the executing instruction in code units (of 2 bytes; up to 3.5, of
+		       one); -1: before the first */
+	__u32 mark; /* 0, or the enum krait_loss that says why this frame could not be read; or
+		       KRAIT_MARK_OUTSIDE */
+};
+
+/* krait_frame.mark of the one frame of a stack that has no Python frame: the thread was on a CPU
+ * all the same. No enum krait_loss, for those are the positions of a recording's counters. */
+#define KRAIT_MARK_OUTSIDE 0x8000
+
+#define KRAIT_STACK_TRUNCATED                                                                      \
+	1 /* hdr.flags: deeper than --max-depth; the innermost frames were kept */
+
+#define KRAIT_STACK_GC                                                                             \
+	2 /* hdr.flags: the thread is collecting garbage, or in C code that a finalizer or         \
+	     callback calls, whose frames are on top then */
+
+struct krait_stack_rec {
+	struct krait_hdr h;
+	__u64 stack_id;
+	__u64 interp_id; /* of the interpreter in the process: 0 the main one; 0 too where unknown
+			  */
+	__u32 pid;
+	__u32 frame_cnt;
+	/* then frame_cnt struct krait_frame, innermost first */
+};
+
+struct krait_sample_rec {
+	struct krait_hdr h; /* flags: those of its STACK */
+	__u64 time_ns;	    /* CLOCK_MONOTONIC */
+	__u64 stack_id;
+	__u32 pid;
+	__u32 tid;
+	__u32 cpu;
+	__u32 weight; /* ticks this sample stands for */
+};
+
+_Static_assert(sizeof(struct krait_hdr) == 8, "abi: hdr");
+_Static_assert(sizeof(struct krait_process_rec) == 56, "abi: process");
+_Static_assert(sizeof(struct krait_str) == 8, "abi: str");
+_Static_assert(sizeof(struct krait_code_rec) == 72, "abi: code");
+_Static_assert(sizeof(struct krait_frame) == 16, "abi: frame");
+_Static_assert(sizeof(struct krait_stack_rec) == 32, "abi: stack");
+_Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
+
+#endif
