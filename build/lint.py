@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The rules of the house that a machine can check; `make lint` runs it.
 
-Formatting, lengths, include directions, licence lines, leftovers; and what clang-tidy and cppcheck
-find (build/analyze.py). It reads the whole tree as it lies on disk (not what git knows of it), so that
-a new file is checked before it is added. To add a rule: write a function that takes a File and yields
-(line, message), and name it in RULES.
+Formatting, lengths, include directions, licence lines, leftovers; the numbers that recordings hold
+(build/released.py); and what clang-tidy and cppcheck find (build/analyze.py). It reads the whole tree
+as it lies on disk (not what git knows of it), so that a new file is checked before it is added. To add
+a rule: write a function that takes a File and yields (line, message), and name it in RULES.
 
 What could not be checked here is a skip, printed and counted. With KRAIT_TALLY=FILE it is counted
 there too (tests/tools/suite.py).
@@ -18,6 +18,7 @@ import subprocess
 import sys
 
 import analyze
+import released
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -246,7 +247,7 @@ def main():
     c_paths = [f.path for f in files if f.kind == "c" and f.path.startswith(ours)]
     more, skip = clang_format(c_paths)
     report = analyze.run(ROOT, c_paths)
-    problems += more + report.problems
+    problems += more + report.problems + released.check(ROOT)
     skips = report.skips + ([skip] if skip else [])
     for problem in problems:
         print(problem)

@@ -131,7 +131,7 @@ struct krait_frame {
 };
 
 /* krait_frame.mark of the one frame of a stack that has no Python frame: the thread was on a CPU
- * all the same. No enum krait_loss, for those are the positions of a recording's counters. */
+ * all the same. No enum krait_loss: there is no counter of it. */
 #define KRAIT_MARK_OUTSIDE 0x8000
 
 #define KRAIT_STACK_TRUNCATED                                                                      \

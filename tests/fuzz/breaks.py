@@ -54,7 +54,7 @@ BREAKS = [
     ("linetable", "lines below 1", LINETABLE, "line >= 1 && line <= INT32_MAX", "line <= INT32_MAX"),
     ("walk", "the depth", WALK, "if (*i >= w->cnt_max) {", "if (*i > w->cnt_max) {"),
     ("walk", "where the bytecode starts", WALK, "bytes < -2 || bytes > 0x7ffffffe", "0"),
-    ("walk", "what is no code object", CODE, "KRAIT_FAULT_CODE_NOT_CODE", "KRAIT_LOSS_CNT + 99"),
+    ("walk", "what is no code object", CODE, "KRAIT_FAULT_CODE_NOT_CODE", "KRAIT_CNT_CNT + 99"),
     ("elf", "the size of an object", ELF, "return bytes < OBJECT_MAX_BYTES ? bytes : 0;", "return bytes;"),
     ("elf", "where a name starts", ELF_SYMBOLS, "has >= want && ", ""),
     ("elf", "buckets that are not in the file", ELF_BARE, "buckets && i < head[0]", "i < head[0]"),

@@ -49,14 +49,13 @@ static void check_stack(void)
 	const struct walk *w = &host.scratch->walk;
 	uint64_t counted = 0, marked = 0;
 
-	for (int i = KRAIT_LOSS_CNT; i < KRAIT_REASON_CNT; i++)
-		counted += host.counts[i];
+	for (int i = 0; i < KRAIT_CNT_CNT; i++)
+		counted += krait_part_of(i) == KRAIT_PART_FAULT ? host.counts[i] : 0;
 	for (uint32_t i = 0; i < w->cnt; i++) {
 		struct symbol symbol = symbolizer_frame(host.sym, OWNER, &frames[i]);
 
 		marked += frames[i].mark != 0;
-		FUZZ_CHECK(!frames[i].mark ||
-			   (frames[i].mark >= KRAIT_LOSS_CNT && frames[i].mark < KRAIT_REASON_CNT));
+		FUZZ_CHECK(!frames[i].mark || krait_part_of(frames[i].mark) == KRAIT_PART_FAULT);
 		FUZZ_CHECK(frames[i].mark || symbol.is_final);
 		FUZZ_CHECK(fuzz_is_safe_text(symbol.name, strlen(symbol.name)));
 	}
@@ -85,7 +84,7 @@ static void tick(uint64_t now_ns)
 	memset(host.counts, 0, sizeof(host.counts));
 	loss = host_walk(THREAD_ID, now_ns);
 	FUZZ_CHECK(host.read_cnt <= walk_reads_max());
-	FUZZ_CHECK(loss < KRAIT_LOSS_CNT);
+	FUZZ_CHECK(!loss || krait_part_of(loss) == KRAIT_PART_LOSS);
 	if (loss)
 		return;
 	FUZZ_CHECK(s->walk.cnt > 0 && s->walk.cnt <= max_depth);

@@ -141,7 +141,7 @@ static void fail_nth(const struct parked *p, uint64_t nth)
 	host.fail_at = nth;
 	loss = host_tick(p->thread_id, 1);
 	if (loss)
-		assert_true(loss > KRAIT_LOSS_NONE && loss < KRAIT_LOSS_CNT);
+		assert_int_equal(krait_part_of(loss), KRAIT_PART_LOSS);
 	else
 		assert_true_or_marked(p);
 	/* The next tick is whole again: the fault was the read's, not the target's. */

@@ -344,8 +344,9 @@ static void test_frames_that_could_not_be_read(void **state)
 	stack_flags(3, 0, 6, frames);
 	sample(3, 7);
 	assert_profile("7 \"p\" 7 \"\": a:10 < [unreadable: not a code object]:0"
-		       " < [unreadable: code object lost]:0 < [unreadable: code object lost]:0"
 		       " < [unreadable: code object lost]:0"
+		       " < [unreadable: for a reason that this krait does not know]:0"
+		       " < [unreadable: for a reason that this krait does not know]:0"
 		       " < [unreadable: frame list goes in a circle]:0 = 1\n");
 }
 

@@ -12,17 +12,25 @@
 #include "user/base/log.h"
 #include "user/session/priority.h"
 
-struct reason {
-	const char *sentence;
-	bool is_lost; /* a sample that was lost, not a tick that had none to give */
-};
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static const struct reason reasons[KRAIT_REASON_CNT] = {
-#define X(name, lost, sentence) [KRAIT_LOSS_##name] = {sentence, lost},
+/* As the footer names them, in its order. */
+static const struct {
+	int number;
+	bool is_lost; /* a sample that was lost, not a tick that had none to give */
+	const char *sentence;
+} losses[] = {
+#define X(name, number, lost, sentence) {number, lost, sentence},
 	KRAIT_LOSSES(X)
 #undef X
-#define X(name, sentence) [KRAIT_FAULT_##name] = {sentence, true},
-		KRAIT_FRAME_FAULTS(X)
+};
+
+static const struct {
+	int number;
+	const char *sentence;
+} faults[] = {
+#define X(name, number, sentence) {number, sentence},
+	KRAIT_FRAME_FAULTS(X)
 #undef X
 };
 
@@ -30,8 +38,8 @@ static uint64_t sum_losses(const uint64_t *counters)
 {
 	uint64_t sum = 0;
 
-	for (int i = 1; i < KRAIT_LOSS_CNT; i++)
-		sum += counters[i];
+	for (size_t i = 0; i < COUNT(losses); i++)
+		sum += counters[losses[i].number];
 	return sum;
 }
 
@@ -65,10 +73,10 @@ void footer_ledger(const struct profile *p)
 	const uint64_t *c = p->counters;
 
 	ledger_line(p);
-	for (int i = 1; i < KRAIT_LOSS_CNT; i++)
-		if (c[i])
-			log_info("  %s %" PRIu64 " %s", reasons[i].is_lost ? "lost" : "outside",
-				 c[i], reasons[i].sentence);
+	for (size_t i = 0; i < COUNT(losses); i++)
+		if (c[losses[i].number])
+			log_info("  %s %" PRIu64 " %s", losses[i].is_lost ? "lost" : "outside",
+				 c[losses[i].number], losses[i].sentence);
 	if (c[KRAIT_CNT_UNKNOWN_TICKS])
 		log_info("  lost %" PRIu64
 			 " on processes that ended before krait knew what they were",
@@ -82,9 +90,10 @@ void footer_ledger(const struct profile *p)
 	if (c[KRAIT_CNT_TRUNCATED])
 		log_info("stacks truncated: %" PRIu64 " samples deeper than --max-depth",
 			 c[KRAIT_CNT_TRUNCATED]);
-	for (int i = KRAIT_LOSS_CNT; i < KRAIT_REASON_CNT; i++)
-		if (c[i])
-			log_info("frames unreadable: %" PRIu64 " (%s)", c[i], reasons[i].sentence);
+	for (size_t i = 0; i < COUNT(faults); i++)
+		if (c[faults[i].number])
+			log_info("frames unreadable: %" PRIu64 " (%s)", c[faults[i].number],
+				 faults[i].sentence);
 }
 
 static double seconds(struct timeval tv)

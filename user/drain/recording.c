@@ -19,42 +19,9 @@
 
 #define READ_BYTES (1 << 20)
 
-/*
- * The counters in the order in which they are stored: what is new comes last, so that a file of an
- * older krait has the first of them. Version 3 began with STORED_LEAST.
- */
+/* The counters are stored in the order of their numbers: what is new comes last, so that a file of
+ * an older krait has the first of them. Version 3 began with so many. */
 #define STORED_LEAST 27
-static const uint8_t stored[] = {
-	KRAIT_LOSS_NONE,
-	KRAIT_LOSS_NO_PYTHON_THREAD,
-	KRAIT_LOSS_NO_FRAME,
-	KRAIT_LOSS_STARTING,
-	KRAIT_LOSS_UNSUPPORTED,
-	KRAIT_LOSS_LAYOUT_MISSING,
-	KRAIT_LOSS_RUNTIME_UNREADABLE,
-	KRAIT_LOSS_THREAD_UNREADABLE,
-	KRAIT_LOSS_THREAD_SEARCH,
-	KRAIT_LOSS_THREAD_UNPROVEN,
-	KRAIT_LOSS_RING_FULL,
-	KRAIT_LOSS_STACK_NOT_SENT,
-	KRAIT_FAULT_FRAME_UNREADABLE,
-	KRAIT_FAULT_FRAME_CYCLE,
-	KRAIT_FAULT_CODE_UNREADABLE,
-	KRAIT_FAULT_CODE_NOT_CODE,
-	KRAIT_FAULT_CODE_NOT_SENT,
-	KRAIT_CNT_TARGET_TICKS,
-	KRAIT_CNT_SAMPLES,
-	KRAIT_CNT_TRUNCATED,
-	KRAIT_CNT_OTHER_TICKS,
-	KRAIT_CNT_UNKNOWN_TICKS,
-	KRAIT_CNT_PROCS_FULL,
-	KRAIT_CNT_EVENTS_LOST,
-	KRAIT_CNT_STACKS,
-	KRAIT_CNT_CODES,
-	KRAIT_CNT_RING_BYTES,
-	KRAIT_FAULT_CODE_TOO_MUCH,
-};
-_Static_assert(sizeof(stored) == KRAIT_CNT_CNT, "recording: a counter is not stored");
 
 static void put(struct recording_writer *w, const void *bytes, size_t len)
 {
@@ -82,7 +49,7 @@ int recording_finish(struct recording_writer *w, uint64_t duration_ns, const uin
 	};
 
 	for (int i = 0; i < KRAIT_CNT_CNT; i++)
-		tail.counters[i] = counters[stored[i]];
+		tail.counters[i] = counters[i];
 	put(w, &tail, offsetof(struct recording_tail, crc32));
 	tail.crc32 = w->crc32;
 	put(w, &tail.crc32, sizeof(tail) - offsetof(struct recording_tail, crc32));
@@ -192,8 +159,8 @@ static int read_tail(struct reader *r)
 	if (r->len - r->at < bytes + TAIL_END_BYTES)
 		return refuse(r, "truncated in its tail; copy or record it again");
 	for (uint32_t i = 0; i < cnt; i++)
-		memcpy(&tail.counters[stored[i]],
-		       r->buf + r->at + TAIL_HEAD_BYTES + i * sizeof(uint64_t), sizeof(uint64_t));
+		memcpy(&tail.counters[i], r->buf + r->at + TAIL_HEAD_BYTES + i * sizeof(uint64_t),
+		       sizeof(uint64_t));
 	memcpy(&tail.crc32, r->buf + r->at + bytes, sizeof(tail.crc32));
 	r->at += bytes;
 	sum(r);
@@ -206,16 +173,31 @@ static int read_tail(struct reader *r)
 	return r->visitor->on_tail(&tail, r->visitor->arg);
 }
 
+/* Up to version 3 the mark of a frame was the place of its reason in a list. Of those ever written
+ * one is another number since. */
+#define MARK_CODE_TOO_MUCH_V3 17
+
+/* Marks in their numbers of today. The checksum is of the file as it is, so it comes first. */
+static void renumber_marks(struct reader *r, struct krait_stack_rec *rec)
+{
+	struct krait_frame *frames = (struct krait_frame *)(rec + 1);
+
+	sum(r);
+	for (uint32_t i = 0; i < rec->frame_cnt; i++)
+		if (frames[i].mark == MARK_CODE_TOO_MUCH_V3)
+			frames[i].mark = KRAIT_FAULT_CODE_TOO_MUCH;
+}
+
 /* Reads one record or the tail. */
 static int read_next(struct reader *r)
 {
-	const struct krait_hdr *h;
+	struct krait_hdr *h;
 	size_t bytes;
 	int err = fill(r, RECORD_MAX_BYTES);
 
 	if (err)
 		return err;
-	h = (const void *)(r->buf + r->at);
+	h = (void *)(r->buf + r->at);
 	if (r->len - r->at >= sizeof(*h) && h->kind == RECORDING_TAIL_KIND)
 		return read_tail(r);
 	bytes = record_check(h, r->len - r->at);
@@ -223,9 +205,10 @@ static int read_next(struct reader *r)
 		return refuse(r, "truncated; copy or record it again");
 	if (!bytes)
 		return refuse(r, "damaged: a record in it is malformed; copy or record it again");
-	err = r->visitor->on_record(h, r->visitor->arg);
 	r->at += bytes;
-	return err;
+	if (h->kind == KRAIT_STACK)
+		renumber_marks(r, (void *)h);
+	return r->visitor->on_record(h, r->visitor->arg);
 }
 
 /* 0 or -errno, logged. */

@@ -240,25 +240,25 @@ int symbolizer_add(struct symbolizer *sym, uint32_t owner, const struct krait_co
 	return 0;
 }
 
-static const char *const fault_sentences[] = {
-#define X(name, sentence) [KRAIT_FAULT_##name - KRAIT_LOSS_CNT] = "[unreadable: " sentence "]",
-	KRAIT_FRAME_FAULTS(X)
-#undef X
-};
-
-static struct symbol marker(struct symbolizer *sym, uint32_t fault)
+static const char *mark_text(uint32_t mark)
 {
-	struct symbol symbol = {.file = intern_str(sym->in, "")};
-	uint32_t i = fault - KRAIT_LOSS_CNT;
-
-	if (fault == KRAIT_MARK_OUTSIDE) {
-		symbol.name = intern_str(sym->in, "[outside of Python]");
-		return symbol;
+	switch (mark) {
+#define X(name, number, sentence)                                                                  \
+	case KRAIT_FAULT_##name:                                                                   \
+		return "[unreadable: " sentence "]";
+		KRAIT_FRAME_FAULTS(X)
+#undef X
+	case KRAIT_MARK_OUTSIDE:
+		return "[outside of Python]";
+	default: /* a newer krait's, or nobody's */
+		return "[unreadable: for a reason that this krait does not know]";
 	}
-	if (i >= sizeof(fault_sentences) / sizeof(*fault_sentences))
-		i = KRAIT_FAULT_CODE_NOT_SENT - KRAIT_LOSS_CNT;
-	symbol.name = intern_str(sym->in, fault_sentences[i]);
-	return symbol;
+}
+
+static struct symbol marker(struct symbolizer *sym, uint32_t mark)
+{
+	return (struct symbol){.name = intern_str(sym->in, mark_text(mark)),
+			       .file = intern_str(sym->in, "")};
 }
 
 /*
