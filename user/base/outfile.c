@@ -9,6 +9,9 @@
  * On a file system without O_TMPFILE (NFS, FAT) it has the temporary name from the start, and a
  * signal that kills leaves it behind; the name says what it is.
  *
+ * A recording is in sight while it is written (outfile_show): it reads up to where it was cut, and
+ * of a run that is killed it is all there is. Only its name differs from the above.
+ *
  * The stream is a fopencookie one over our own write(2) loop, because stdio forgets *why* a buffer
  * flush failed: by the time of outfile_commit, ENOSPC or EPIPE of a write in the middle would be
  * gone.
@@ -38,7 +41,8 @@
 #include "user/base/outpath.h"
 #include "user/base/strbuf.h"
 
-#define TMP_NAME_BYTES 200 /* of the goal's name; with the rest it stays below NAME_MAX */
+#define TMP_NAME_BYTES 200  /* of the goal's name; with the rest it stays below NAME_MAX */
+#define PART_NAME_BYTES 240 /* the same, with "-10000.part" */
 #define TMP_TRIES 100
 #define NEW_TRIES 10000 /* names "x-2" to "x-10000" beside "x" */
 #define STALL_MS 1000	/* a reader that takes nothing has stopped */
@@ -54,6 +58,7 @@ struct outfile {
 	struct outpath to;  /* to.name NULL: written in place */
 	const char *suffix; /* of to.name; NULL: may replace a file */
 	char *tmp;	    /* its name in that folder until then; NULL while it has none */
+	bool is_shown;	    /* it has that name for people */
 	bool is_let_go;
 	off_t len, piece;	   /* what is written; where the piece that is filled begins */
 	char buffer[BUFFER_BYTES]; /* the stream's */
@@ -74,6 +79,7 @@ static const struct {
 	{EFBIG, "raise the file size limit (ulimit -f)"},
 	{EIO, "check the disk, or choose a folder on another one"},
 	{ENAMETOOLONG, "choose a shorter name"},
+	{ESTALE, "while it was written its .part was moved, replaced or removed"},
 	{ELOOP, "the link leads nowhere: remove it, or choose another name"},
 	{OUTPATH_LINK, "give the path without it"},
 	{EEXIST, "choose another name"},
@@ -335,15 +341,26 @@ static ssize_t stream_write(void *cookie, const char *bytes, size_t len)
 	return of->err ? 0 : (ssize_t)len;
 }
 
+/* Has the name that it was given become another file's, or nothing's? What is in sight may be
+ * moved. */
+static bool has_lost_name(const struct outfile *of)
+{
+	struct stat ours, found;
+
+	return of->is_shown && (fstat(of->fd, &ours) ||
+				fstatat(of->to.folder_fd, of->tmp, &found, AT_SYMLINK_NOFOLLOW) ||
+				ours.st_dev != found.st_dev || ours.st_ino != found.st_ino);
+}
+
 /* Closes what is open, removes the temporary file if it is still there, and frees. */
 static void outfile_free(struct outfile *of)
 {
 	if (of->stream)
 		fclose(of->stream);
+	if (of->tmp && !has_lost_name(of))
+		unlinkat(of->to.folder_fd, of->tmp, 0);
 	if (of->fd >= 0)
 		close(of->fd);
-	if (of->tmp)
-		unlinkat(of->to.folder_fd, of->tmp, 0);
 	free(of->tmp);
 	outpath_release(&of->to);
 	free(of->shown);
@@ -467,6 +484,65 @@ static int take_name(struct outfile *of, const char *name)
 	return linkat(folder_fd, of->tmp, folder_fd, name, 0) ? -errno : 0;
 }
 
+/* Gives the file this name instead of the one that it may have had until now. Takes `name`; 0 or
+ * -errno, -EEXIST if something has it. */
+static int take_part(struct outfile *of, char *name)
+{
+	int err = take_name(of, name);
+
+	if (err) {
+		free(name);
+		return err;
+	}
+	if (of->tmp)
+		unlinkat(of->to.folder_fd, of->tmp, 0);
+	free(of->tmp);
+	of->tmp = name;
+	of->is_shown = true;
+	return 0;
+}
+
+/* Sets of->tmp to the first free name of x.part, x-2.part, ... 0 or -errno. */
+static int name_part(struct outfile *of)
+{
+	int err = -EEXIST;
+
+	for (unsigned int i = 1; err == -EEXIST && i <= NEW_TRIES; i++) {
+		struct strbuf name = {0};
+
+		strbuf_addf(&name, "%.*s", PART_NAME_BYTES, of->to.name);
+		if (i > 1)
+			strbuf_addf(&name, "-%u", i);
+		strbuf_add_str(&name, ".part");
+		if (name.failed) {
+			strbuf_release(&name);
+			return -ENOMEM;
+		}
+		err = take_part(of, name.buf);
+		if (!err && i > 1)
+			log_warn("%s.part is there already, of a run that was killed or still "
+				 "goes on; writing %s",
+				 of->shown, of->tmp);
+	}
+	return err;
+}
+
+int outfile_show(struct outfile *of)
+{
+	int err;
+
+	if (!of->to.name)
+		return 0;
+	give_away(of);
+	err = name_part(of);
+	return err ? complain(of->shown, -err) : 0;
+}
+
+const char *outfile_part(const struct outfile *of)
+{
+	return of->is_shown ? of->tmp : NULL;
+}
+
 /* Gives the file the first free name of x.folded, x-2.folded, ... Sets of->to.name to it. */
 static int put_new(struct outfile *of)
 {
@@ -515,6 +591,8 @@ static int put_in_place(struct outfile *of)
 	give_away(of);
 	if (fsync(of->fd))
 		return -errno;
+	if (has_lost_name(of))
+		return -ESTALE;
 	err = of->suffix ? put_new(of) : put_over(of);
 	if (!err)
 		sync_folder(of);

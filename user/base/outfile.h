@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Output files that appear whole or not at all: written in the goal's folder without a name (under
- * a temporary one where the file system can't), synced, renamed.
+ * a temporary one where the file system can't), synced, renamed. One that is worth something before
+ * it is whole may be written in sight (outfile_show).
  *
  * "-" is stdout, and a path that exists and is no regular file (/dev/null, a pipe) is written in
  * place: there is nothing to keep whole there; so is the file that stdout goes to (/dev/stdout). A
@@ -37,6 +38,16 @@ struct outfile *outfile_open_new(const char *name, const char *suffix);
  * written in place.
  */
 void outfile_let_go(struct outfile *of);
+/*
+ * From now on the file can be seen: as "x.part" beside the goal "x", or "x-2.part" and so on if
+ * there is one of that name, of a run that was killed or still goes on; it is never replaced.
+ * Whoever kills us leaves it. It belongs to whom the goal will belong to. To be called before
+ * anything is written; no effect on what is written in place. 0 or -errno (logged); then it can
+ * only be abandoned.
+ */
+int outfile_show(struct outfile *of);
+/* Its name in the goal's folder then; NULL if it has none. Borrowed. */
+const char *outfile_part(const struct outfile *of);
 /* Borrowed; do not fclose. */
 FILE *outfile_stream(struct outfile *of);
 /* Flushes, syncs, renames. 0 or -errno (logged); on failure what was written is gone and the old
