@@ -22,8 +22,14 @@
 #include <linux/types.h>
 #endif
 
-/* Raised whenever a record changes shape; a recording of another version is refused. */
-#define KRAIT_ABI_VERSION 3
+/*
+ * The version of recordings as they are written now. These need no new one: a new kind of record, a
+ * new number of anything that has one (bpf/abi/released), a new flag, and more bytes at the end of
+ * a record, behind what it may have of variable length. So a reader takes every size here as the
+ * least, passes over what it does not know, and counts it. Whatever else changes what an older
+ * krait would make of a file does.
+ */
+#define KRAIT_RECORDING_VERSION 4
 
 /* ---- Bounds of what a record holds; each loop and copy that makes one is bounded by these. ----
  */
@@ -37,11 +43,15 @@
 #define KRAIT_COMM_BYTES 16   /* TASK_COMM_LEN, include/linux/sched.h */
 
 /* ---- Records ---- */
+
 enum krait_kind {
 	KRAIT_PROCESS = 1,
 	KRAIT_CODE = 2,
 	KRAIT_STACK = 3,
 	KRAIT_SAMPLE = 4,
+	/* In a recording alone: its first record, and its last. */
+	KRAIT_HEAD = 5,
+	KRAIT_TAIL = 6,
 };
 
 struct krait_hdr {
@@ -161,6 +171,55 @@ struct krait_sample_rec {
 	__u32 weight; /* ticks this sample stands for */
 };
 
+/* ---- What only a recording has: docs/recording.md ---- */
+
+/* How and where the run was made. */
+struct krait_head_rec {
+	struct krait_hdr h;
+	__u64 start_unix_ns; /* UTC */
+	__u64 start_mono_ns; /* CLOCK_MONOTONIC at the same moment; what records carry */
+	__u32 freq_hz;	     /* not 0 */
+	__u32 cpu_cnt;
+	char host[64];	  /* uname nodename; NUL-terminated, as all texts here */
+	char kernel[64];  /* uname release */
+	char target[256]; /* "all", "pid 12", "comm x", or the command */
+};
+
+/* A counter of the ledger. */
+struct krait_pair {
+	__u16 number; /* bpf/abi/ledger.h */
+	__u16 part;   /* enum krait_part: what to do with a number that is not known */
+	__u32 pad;
+	__u64 value;
+};
+
+struct krait_tail_rec {
+	struct krait_hdr h;
+	__u64 duration_ns;
+	__u32 pair_cnt;
+	__u32 pad;
+	/* then pair_cnt struct krait_pair; a number that is not among them is 0 */
+};
+
+/* What a recording starts with. */
+struct krait_recording_start {
+	char magic[8];
+	__u32 version; /* KRAIT_RECORDING_VERSION */
+	__u32 crc32;   /* of the bytes before it */
+};
+
+/* What each block of it starts with; packed_bytes of deflated records follow. */
+struct krait_block {
+	__u32 packed_bytes;
+	__u32 raw_bytes; /* once inflated: of whole records */
+	__u32 number;	 /* its place among the blocks, from 0 on */
+	__u32 crc32;	 /* of the rest of this struct, then the packed bytes */
+	__u64 until_ns;	 /* CLOCK_MONOTONIC when it was written */
+};
+
+/* raw_bytes at most. A writer's blocks are smaller; what reads needs no more memory than this. */
+#define KRAIT_BLOCK_BYTES (1 << 20)
+
 _Static_assert(sizeof(struct krait_hdr) == 8, "abi: hdr");
 _Static_assert(sizeof(struct krait_process_rec) == 56, "abi: process");
 _Static_assert(sizeof(struct krait_str) == 8, "abi: str");
@@ -168,5 +227,10 @@ _Static_assert(sizeof(struct krait_code_rec) == 72, "abi: code");
 _Static_assert(sizeof(struct krait_frame) == 16, "abi: frame");
 _Static_assert(sizeof(struct krait_stack_rec) == 32, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
+_Static_assert(sizeof(struct krait_head_rec) == 416, "abi: head");
+_Static_assert(sizeof(struct krait_pair) == 16, "abi: pair");
+_Static_assert(sizeof(struct krait_tail_rec) == 24, "abi: tail");
+_Static_assert(sizeof(struct krait_recording_start) == 16, "abi: recording");
+_Static_assert(sizeof(struct krait_block) == 24, "abi: block");
 
 #endif

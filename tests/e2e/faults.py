@@ -141,11 +141,22 @@ def kill_while_it_records(pid, folder, times, dice):
         if (folder / "run.folded").read_bytes() != OLD:
             folded.read(folder / "run.folded")
             new += 1
+        assert "run.krait.part" in os.listdir(folder)
         for name in set(os.listdir(folder)) - {"run.folded", "run.krait"}:
-            assert name.endswith(".tmp"), name
-            folded.read(folder / name)
+            if name == "run.krait.part":
+                assert_reads(folder / name)
+            else:
+                assert name.endswith(".tmp"), name
+                folded.read(folder / name)
             os.unlink(folder / name)
     return new
+
+
+def assert_reads(part):
+    """What a killed run leaves of a recording is read up to where it ends."""
+    run = kraitrun.krait("report", part, "-o", "-")
+    assert run.code == 5 and "missing" in run.err.splitlines()[0], run
+    folded.parse(run.out)
 
 
 # In a mount namespace of its own: nothing is left of it when it ends.

@@ -25,7 +25,8 @@ sys.path.append(os.path.join(kraitrun.TREE, "tests", "golden"))
 import recordings
 
 CPU_S = 0.2
-F_GETPIPE_SZ = 1032  # include/uapi/linux/fcntl.h; in Python's fcntl from 3.10 on
+F_SETPIPE_SZ = 1031  # include/uapi/linux/fcntl.h; in Python's fcntl from 3.10 on
+PAGE_BYTES = 4096
 WROTE = re.compile(r"^krait: wrote (\S+) \(\w+\)$", re.M)
 
 
@@ -160,6 +161,64 @@ def test_terminal_that_goes(spin, tmp_path):
     assert folded.total(folded.read(output)) > 0
 
 
+# ---- A recording that is cut ----
+
+CUT = 5
+REST = re.compile(r"^krait: ledger: none: .*; (\d+) samples were read$", re.M)
+
+
+def samples_in(part):
+    """Of a recording that is not whole: its samples, as report counts them, in every output."""
+    run = kraitrun.krait("report", part, "-o", "-")
+    assert run.code == CUT and "missing" in run.err.splitlines()[0], run
+    cnt = int(REST.search(run.err)[1])
+    assert folded.total_all(folded.parse(run.out)) == cnt
+    return cnt
+
+
+def test_killed_leaves_what_it_had(spin, tmp_path):
+    """Without being asked krait writes what it has every few seconds, and a killed run loses no more."""
+    output, part = tmp_path / "run.krait", tmp_path / "run.krait.part"
+    # So slow that a block does not fill before this gives up.
+    args = ["-p", spin.pid, "-F", 11, "-o", output, "-o", tmp_path / "run.folded"]
+    with kraitrun.start_record(*args) as krait:
+        wait_until(lambda: samples_in(part) > 5, "nothing is written")
+        so_far = folded.total_all(krait.snapshot(tmp_path / "run.folded"))
+        krait.send(signal.SIGKILL)
+        run = krait.wait()
+    assert run.code == -signal.SIGKILL
+    assert sorted(os.listdir(tmp_path)) == ["run.folded", "run.krait.part"]
+    # A snapshot writes all of it.
+    assert samples_in(part) >= so_far > 5
+    report = kraitrun.krait("report", part, "-o", "-", "-o", tmp_path / "x.pb.gz")
+    assert report.code == CUT and folded.having(folded.parse(report.out), "spin")
+
+
+def test_what_a_killed_run_left_is_kept(spin, tmp_path):
+    output = tmp_path / "run.krait"
+    (tmp_path / "run.krait.part").write_bytes(b"of a killed run")
+    with kraitrun.start_record("-p", spin.pid, "-o", output) as krait:
+        assert os.path.exists(tmp_path / "run.krait-2.part")
+        targets.wait_cpu([spin.pid], CPU_S)
+        run = krait.stop()
+    assert "run.krait.part is there already" in run.err
+    assert sorted(os.listdir(tmp_path)) == ["run.krait", "run.krait.part"]
+    assert (tmp_path / "run.krait.part").read_bytes() == b"of a killed run"
+    assert kraitrun.krait("report", output).code == 0
+
+
+def test_recording_that_is_moved_away(spin, tmp_path):
+    """What has its name then is another's, and stays."""
+    output, part = tmp_path / "run.krait", tmp_path / "run.krait.part"
+    with kraitrun.start_record("-p", spin.pid, "-o", output) as krait:
+        os.rename(part, tmp_path / "moved")
+        part.write_bytes(b"another's")
+        krait.send(signal.SIGINT)
+        run = krait.wait()
+    assert run.code == 1 and "moved, replaced or removed" in run.err, run
+    assert part.read_bytes() == b"another's" and not output.exists()
+
+
 # ---- Pipes ----
 
 
@@ -187,6 +246,20 @@ def test_recording_through_a_pipe(spin):
     assert folded.having(folded.parse(second.out), "spin")
 
 
+def test_recording_through_a_pipe_of_a_killed_krait(spin):
+    """As when an ssh drops."""
+    with kraitrun.Krait(["record", "-p", spin.pid, "-F", 499, "-o", "-", "-f", "krait"]) as first:
+        args = ["report", "-", "-o", "-", "-f", "folded"]
+        with kraitrun.Krait(args, stdin=first.process.stdout) as second:
+            first.wait_sampling()
+            targets.wait_cpu([spin.pid], CPU_S)
+            first.send(signal.SIGKILL)
+            first.process.wait()
+            run = second.wait()
+    assert run.code == CUT and run.err.startswith("krait: report: read standard input: it ends "), run
+    assert folded.total_all(folded.parse(run.out)) == int(REST.search(run.err)[1])
+
+
 def test_report_of_stdin_is_that_of_the_file(tmp_path):
     path = tmp_path / "x.krait"
     path.write_bytes(recordings.lives())
@@ -197,7 +270,7 @@ def test_report_of_stdin_is_that_of_the_file(tmp_path):
         assert of_file.code == of_stdin.code == 0 and of_file.out == of_stdin.out != b""
 
 
-@pytest.mark.parametrize("data", [b"", b"text\n", recordings.lives()[:-8]], ids=["none", "text", "cut"])
+@pytest.mark.parametrize("data", [b"", b"text\n", recordings.lives()[:40]], ids=["none", "text", "cut"])
 def test_stdin_that_is_no_recording(data):
     with kraitrun.Krait(["report", "-"], stdin=subprocess.PIPE) as krait:
         krait.process.stdin.write(data)
@@ -255,9 +328,13 @@ def test_reader_that_stops(spin, number):
     """It neither reads nor leaves, as the far end of a stalled ssh: krait can be ended all the same."""
     with kraitrun.start_record("-p", spin.pid, "-F", 9999, "-f", "krait", "-o", "-") as krait:
         reader = krait.process.stdout
-        room = fcntl.fcntl(reader, F_GETPIPE_SZ)
-        wait_until(lambda: pipe_bytes(reader) > room - 4096, "krait does not write")
+        fcntl.fcntl(reader, F_SETPIPE_SZ, PAGE_BYTES)  # the recording's head fills it
+        wait_until(lambda: pipe_bytes(reader) > 0, "krait does not write")
         targets.wait_cpu([spin.pid], CPU_S)
+        krait.send(signal.SIGUSR1)  # which has it write more
+        wait_until(lambda: signal.SIGUSR1 not in signal_set(krait.pid, "ShdPnd"), "krait does not write")
+        targets.wait_cpu([spin.pid], CPU_S)
+        assert krait.process.poll() is None
         krait.send(number)
         wait_until(lambda: krait.process.poll() is not None, "krait does not end")
         run = krait.wait()
@@ -268,8 +345,7 @@ def test_reader_that_stops(spin, number):
 def test_a_full_disk_ends_a_run_at_once(spin):
     """A recording that can't be written is known long before Ctrl-C."""
     args = ["-p", spin.pid, "-F", 9999, "-f", "krait", "-o", "/dev/full"]
-    with kraitrun.start_record(*args) as krait:
-        run = krait.wait(120)
+    run = kraitrun.krait("record", *args)
     assert spin.process.poll() is None, "the run ended because its target did"
     assert run.code == 1 and "/dev/full: No space left on device" in run.err, run
 

@@ -25,7 +25,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 UNBROKEN_S = 1  # after all seeds
 COPIED = ["Makefile", "build", "bpf", "user", "tests", "vmlinux"]
 
-RECORDING, RECORDS = "user/drain/recording.c", "user/drain/records.c"
+RECORDING, RECORDING_3 = "user/drain/recording_read.c", "user/drain/recording_v3.c"
+RECORDS = "user/drain/records.c"
 AGGREGATE, SYMBOLIZER = "user/aggregate/aggregate.c", "user/symbolize/symbolizer.c"
 ELF, PROCFS, OFFSETS = "user/discover/elf.c", "user/discover/procfs.c", "user/discover/debug_offsets.c"
 ELF_SYMBOLS, ELF_BARE = "user/discover/elf_symbols.c", "user/discover/elf_bare.c"
@@ -36,17 +37,24 @@ WALK, CODE, LINETABLE = "bpf/walk.h", "bpf/code.h", "user/symbolize/linetable.c"
 
 # (target, what is left out, file, old text, new text)
 BREAKS = [
-    ("recording", "the target's text ends", RECORDING, "!is_text(head.target, sizeof(head.target))", "0"),
+    ("recording", "the target's text ends", RECORDING, "is_text(head->target, sizeof(head->target))", "1"),
+    ("recording", "a block's checksum", RECORDING, "if (block.crc32 != crc_of(&block, r->packed))", "if (0)"),
+    ("recording", "the length of a record in a block", RECORDING,
+     "h->bytes < sizeof(*h) || h->bytes > left || h->bytes % 8", "0"),
+    ("recording", "the tail is the last", RECORDING, "return is_last && tail_is_valid(h);",
+     "return tail_is_valid(h);"),
+    ("recording", "the target's text ends, in version 3", RECORDING_3,
+     "!is_text(head.target, sizeof(head.target))", "0"),
     ("recording", "room for the frames", AGGREGATE, "rec->frame_cnt + 3,", "rec->frame_cnt + 1,"),
     ("recording", "the length of a PROCESS text", RECORDS,
      "rec->text_bytes <= h->bytes - sizeof(*rec)", "1"),
-    ("recording", "the checksum", RECORDING, "if (tail.crc32 != r->crc32)", "if (0)"),
-    ("recording", "what follows the tail", RECORDING,
-     "if (r->len - r->at > TAIL_END_BYTES)", "if (0)"),
+    ("recording", "the checksum of version 3", RECORDING_3, "if (end.crc32 != r->crc32)", "if (0)"),
+    ("recording", "what follows the tail of version 3", RECORDING_3,
+     "if (r->len - r->at > sizeof(end))", "if (0)"),
     ("recording", "a sample's weight", AGGREGATE, "agg->total_cnt += rec->weight;", "agg->total_cnt++;"),
     ("records", "the length of a CODE text", RECORDS, "text <= h->bytes - sizeof(*rec) &&", "1 &&"),
     ("records", "a STACK's length", RECORDS,
-     "rec->frame_cnt * sizeof(struct krait_frame) == h->bytes - sizeof(*rec)", "1"),
+     "rec->frame_cnt * sizeof(struct krait_frame) <= h->bytes - sizeof(*rec)", "1"),
     ("records", "the order of the samples", AGGREGATE,
      "return (x->stack_idx > y->stack_idx) - (x->stack_idx < y->stack_idx);", "return 0;"),
     ("linetable", "the table's end in a number", LINETABLE,

@@ -3,14 +3,15 @@
  * drain/recording.h: a whole .krait file, and what krait report makes of it: the aggregate, the
  * profile and every output. In life somebody sends it.
  *
- * Any file: refused, or read whole. What the visitors are given is what recording.h promises: a
- * head of texts that end, records that pass record_check, each once and within its own length, a
- * tail of the file's own checksum, and nothing left over. The profile keeps what profile.h
- * promises, counts the samples that the records have, neither more nor less, and every output is of
- * safe lines.
+ * Any file: refused, or read whole, or (version 4) up to where it is cut or damaged. What the
+ * visitors are given is what recording.h promises: a head of texts that end, records that pass
+ * record_check, each once and within its own length, a tail or a cut, and nothing left over of a
+ * file that is whole. The profile keeps what profile.h promises, counts the samples that the
+ * records have, neither more nor less, and every output is of safe lines.
  *
- * Input: a byte of options, the file. The low bit leaves its checksum as it is; else the checksum
- * is put right, for no chance would get a changed file past it.
+ * Input: a byte of options, the file. The low bit leaves it as it is. Else its checksum is put
+ * right, for no chance would get a changed file past it; and one of version 4 has its blocks
+ * inflated: packed_bytes is then the length of that, and raw_bytes counts with KEEP_LENGTHS alone.
  */
 #include <zlib.h>
 
@@ -21,13 +22,14 @@
 
 #define TABLE_ROWS 40
 
-enum { KEEP_CRC = 1, THREADS = 2, FULL_PATH = 4, LINES_SHIFT = 3 };
+enum { KEEP_FILE = 1, THREADS = 2, FULL_PATH = 4, LINES_SHIFT = 3, KEEP_LENGTHS = 32 };
 
 struct replay {
 	struct aggregate *agg;
-	struct recording_head head;
+	struct krait_head_rec head;
 	struct recording_tail tail;
-	uint64_t bytes;	 /* of what has been visited */
+	uint32_t heads, tails, cuts;
+	uint64_t bytes;	 /* of the records that have been visited */
 	uint64_t weight; /* of the samples among it */
 };
 
@@ -38,17 +40,16 @@ static void check_text(const char *field, size_t size)
 	FUZZ_CHECK(memchr(field, '\0', size));
 }
 
-static int on_head(const struct recording_head *head, void *arg)
+static int on_head(const struct krait_head_rec *head, void *arg)
 {
 	struct replay *r = arg;
 
-	FUZZ_CHECK(!r->bytes && !memcmp(head->magic, RECORDING_MAGIC, sizeof(head->magic)));
-	FUZZ_CHECK(head->abi_version == KRAIT_ABI_VERSION && head->freq_hz);
+	FUZZ_CHECK(!r->heads++ && !r->bytes);
+	FUZZ_CHECK(head->h.kind == KRAIT_HEAD && head->freq_hz);
 	check_text(head->host, sizeof(head->host));
 	check_text(head->kernel, sizeof(head->kernel));
 	check_text(head->target, sizeof(head->target));
 	r->head = *head;
-	r->bytes = sizeof(*head);
 	return 0;
 }
 
@@ -58,7 +59,7 @@ static int on_record(const struct krait_hdr *rec, void *arg)
 	struct replay *r = arg;
 	int err;
 
-	FUZZ_CHECK(r->bytes >= sizeof(r->head) && !r->tail.h.kind);
+	FUZZ_CHECK(r->heads && !r->tails && !r->cuts);
 	FUZZ_CHECK(record_check(copy, copy->bytes) == copy->bytes);
 	if (copy->kind == KRAIT_SAMPLE)
 		r->weight += ((const struct krait_sample_rec *)copy)->weight;
@@ -72,30 +73,130 @@ static int on_tail(const struct recording_tail *tail, void *arg)
 {
 	struct replay *r = arg;
 
-	FUZZ_CHECK(r->bytes >= sizeof(r->head) && !r->tail.h.kind);
-	FUZZ_CHECK(tail->h.kind == RECORDING_TAIL_KIND && tail->h.bytes <= sizeof(*tail));
+	FUZZ_CHECK(r->heads && !r->tails++ && !r->cuts);
 	r->tail = *tail;
-	r->bytes += tail->h.bytes; /* fewer than *tail's in an older krait's file */
 	return 0;
 }
 
-/* ---- The checksum: in the last 8 bytes, of all that is before ---- */
-
-#define CRC_AND_PAD_BYTES (sizeof(struct recording_tail) - offsetof(struct recording_tail, crc32))
-
-static uint32_t crc_of(const uint8_t *file, size_t size)
+static int on_cut(uint64_t until_ns, void *arg)
 {
-	return crc32(0, file, size - CRC_AND_PAD_BYTES);
+	struct replay *r = arg;
+
+	(void)until_ns;
+	FUZZ_CHECK(r->heads && !r->tails && !r->cuts++);
+	return 0;
 }
 
-static void put_crc(uint8_t *file, size_t size)
+/* ---- Version 3: the checksum is in the last 8 bytes, of all that is before ---- */
+
+#define HEAD_BYTES_V3 424
+#define TAIL_BYTES_V3(counters) (24 + 8 * (counters))
+#define END_BYTES_V3 8
+
+static uint32_t crc_v3(const uint8_t *file, size_t size)
+{
+	return crc32(0, file, size - END_BYTES_V3);
+}
+
+static void put_crc_v3(uint8_t *file, size_t size)
 {
 	uint32_t crc;
 
-	if (size < CRC_AND_PAD_BYTES)
+	if (size < END_BYTES_V3)
 		return;
-	crc = crc_of(file, size);
-	memcpy(file + size - CRC_AND_PAD_BYTES, &crc, sizeof(crc));
+	crc = crc_v3(file, size);
+	memcpy(file + size - END_BYTES_V3, &crc, sizeof(crc));
+}
+
+/* One that was read is its head, the records, a tail of one of two lengths, and whole. */
+static void check_v3(const struct replay *r, const uint8_t *file, size_t size)
+{
+	size_t tail_bytes = size - HEAD_BYTES_V3 - r->bytes;
+	uint32_t crc;
+
+	FUZZ_CHECK(tail_bytes == TAIL_BYTES_V3(27) || tail_bytes == TAIL_BYTES_V3(28));
+	memcpy(&crc, file + size - END_BYTES_V3, sizeof(crc));
+	FUZZ_CHECK(crc == crc_v3(file, size));
+	FUZZ_CHECK(r->tails && !r->cuts);
+}
+
+/* ---- Version 4: blocks ---- */
+
+static uint32_t crc_v4(const struct krait_block *head, const uint8_t *packed)
+{
+	uint32_t crc = crc32(0, (const Bytef *)head, offsetof(struct krait_block, crc32));
+
+	crc = crc32(crc, (const Bytef *)&head->until_ns, sizeof(head->until_ns));
+	return crc32(crc, packed, head->packed_bytes);
+}
+
+static uint32_t deflate_into(uint8_t *to, size_t room, const uint8_t *from, size_t len)
+{
+	z_stream z = {.next_in = (Bytef *)from, .avail_in = len, .next_out = to, .avail_out = room};
+
+	FUZZ_CHECK(deflateInit2(&z, 1, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+	FUZZ_CHECK(deflate(&z, Z_FINISH) == Z_STREAM_END);
+	deflateEnd(&z);
+	return z.total_out;
+}
+
+/* The file whose blocks lie inflated in `data`; what is left over behind them stays as it is. */
+static uint8_t *pack_v4(const uint8_t *data, size_t *size, bool keep_lengths)
+{
+	size_t at = sizeof(struct krait_recording_start), len = at, room = 2 * *size + 4096;
+	uint8_t *file = malloc(room);
+	uint32_t crc = crc32(0, data, offsetof(struct krait_recording_start, crc32));
+	struct krait_block head;
+
+	FUZZ_CHECK(file);
+	memcpy(file, data, at);
+	memcpy(file + offsetof(struct krait_recording_start, crc32), &crc, sizeof(crc));
+	while (*size - at >= sizeof(head) && room - len > 2 * sizeof(head) + *size - at + 512) {
+		size_t raw;
+
+		memcpy(&head, data + at, sizeof(head));
+		at += sizeof(head);
+		raw = head.packed_bytes < *size - at ? head.packed_bytes : *size - at;
+		head.packed_bytes = deflate_into(file + len + sizeof(head),
+						 room - len - sizeof(head), data + at, raw);
+		head.raw_bytes = keep_lengths ? head.raw_bytes : raw;
+		head.crc32 = crc_v4(&head, file + len + sizeof(head));
+		memcpy(file + len, &head, sizeof(head));
+		len += sizeof(head) + head.packed_bytes;
+		at += raw;
+	}
+	if (room - len < *size - at)
+		at = *size;
+	memcpy(file + len, data + at, *size - at);
+	*size = len + *size - at;
+	return file;
+}
+
+/* Of one that was read to its tail every block has its checksum, and nothing follows them. */
+static void check_v4(const struct replay *r, const uint8_t *file, size_t size)
+{
+	size_t at = sizeof(struct krait_recording_start);
+	struct krait_block head;
+
+	FUZZ_CHECK(r->tails + r->cuts == 1);
+	while (r->tails && at < size) {
+		FUZZ_CHECK(size - at >= sizeof(head));
+		memcpy(&head, file + at, sizeof(head));
+		at += sizeof(head);
+		FUZZ_CHECK(head.packed_bytes <= size - at);
+		FUZZ_CHECK(head.crc32 == crc_v4(&head, file + at));
+		at += head.packed_bytes;
+	}
+}
+
+static bool is_v4(const uint8_t *data, size_t size)
+{
+	uint32_t version = 0;
+
+	if (size >= sizeof(struct krait_recording_start))
+		memcpy(&version, data + offsetof(struct krait_recording_start, version),
+		       sizeof(version));
+	return version == KRAIT_RECORDING_VERSION;
 }
 
 /* ---- The outputs ---- */
@@ -160,22 +261,35 @@ static void report(struct replay *replay, const struct export_opts *opts)
 	write_all(profile, opts);
 }
 
+/* The file that the input stands for; the caller frees it. */
+static uint8_t *make_file(uint8_t bits, const uint8_t *data, size_t *size)
+{
+	uint8_t *file;
+
+	if (is_v4(data, *size) && !(bits & KEEP_FILE))
+		return pack_v4(data, size, bits & KEEP_LENGTHS);
+	file = fuzz_copy(data, *size);
+	if (!(bits & KEEP_FILE))
+		put_crc_v3(file, *size);
+	return file;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	uint8_t bits = fuzz_take_byte(&data, &size), *file = fuzz_copy(data, size);
+	uint8_t bits = fuzz_take_byte(&data, &size), *file = make_file(bits, data, &size);
 	struct export_opts opts = {.threads = bits & THREADS, .full_path = bits & FULL_PATH};
 	struct replay replay = {.agg = aggregate_new()};
-	struct recording_visitor visitor = {on_head, on_record, on_tail, &replay};
+	struct recording_visitor visitor = {on_head, on_record, on_tail, on_cut, &replay};
 	char path[32];
 
 	FUZZ_CHECK(replay.agg);
 	opts.lines = (bits >> LINES_SHIFT) % (EXPORT_LINES_NONE + 1);
-	if (!(bits & KEEP_CRC))
-		put_crc(file, size);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fuzz_file(file, size));
 	if (recording_read(path, &visitor) == 0) {
-		FUZZ_CHECK(replay.bytes == size);
-		FUZZ_CHECK(replay.tail.crc32 == crc_of(file, size));
+		if (is_v4(file, size))
+			check_v4(&replay, file, size);
+		else
+			check_v3(&replay, file, size);
 		report(&replay, &opts);
 	}
 	aggregate_free(replay.agg);

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "golden")]
@@ -20,8 +21,7 @@ import pythons  # noqa: E402
 import recordings  # noqa: E402
 import writer  # noqa: E402
 
-HEAD_BYTES, TAIL_BYTES = 424, 24 + 8 * len(writer.COUNTERS)  # user/drain/recording.h
-PROCESS_TEXT_BYTES_POS = 36  # bpf/abi.h: struct krait_process_rec
+PROCESS_TEXT_BYTES_POS = 36  # bpf/abi/record.h: struct krait_process_rec
 DEBUG_OFFSETS_BYTES = 776  # user/discover/debug_offsets.h
 BASE = 0x10000  # tests/fuzz/python.h
 TYPE_NAME_WORD = (0x19F00 - BASE) // 8  # tests/fuzz/fuzz_prove.c: NAME_ADDR
@@ -88,11 +88,12 @@ def stacks_at_bounds():
             yield body + writer.sample(stack_id, 7, 7)
 
 
-def with_more_counters(data, more):
-    """As a newer krait writes it: its tail is longer. The target puts the checksum right."""
-    tail = bytearray(data[-TAIL_BYTES:])
-    struct.pack_into("=I", tail, 4, TAIL_BYTES + 8 * more)
-    return data[:-TAIL_BYTES] + bytes(tail[:-8]) + bytes(8 * more) + bytes(tail[-8:])
+def with_more_counters(more):
+    """As a newer krait of version 3 wrote it: its tail is longer. The target puts the checksum right."""
+    data, tail_bytes = recordings.lives(version=3), 24 + 8 * writer.COUNTERS_OF_3
+    tail = bytearray(data[-tail_bytes:])
+    struct.pack_into("=I", tail, 4, tail_bytes + 8 * more)
+    return data[:-tail_bytes] + bytes(tail[:-8]) + bytes(8 * more) + bytes(tail[-8:])
 
 
 def process_too_short():
@@ -102,23 +103,69 @@ def process_too_short():
     return bytes(rec)
 
 
+def inflated(data):
+    """A file of version 4 with its blocks inflated, for fuzz_recording.c to deflate again."""
+    at, pieces = 16, [data[:16]]
+    while at < len(data):
+        packed, _, number, _, until_ns = struct.unpack_from("=IIIIQ", data, at)
+        raw = zlib.decompress(data[at + 24 : at + 24 + packed], wbits=-15)
+        pieces += [struct.pack("=IIIIQ", len(raw), len(raw), number, 0, until_ns), raw]
+        at += 24 + packed
+    return b"".join(pieces)
+
+
+def of_a_newer_krait():
+    unknown = [writer.record(77, b"x" * 24), writer.process(99, 7)]
+    pairs = [writer.pair(40, part, 3) for part in range(5)] + [writer.pair(0xFFFF, 1, 1 << 63)]
+    return writer.file_of([writer.head(more=b"y" * 8), b"".join(unknown), writer.tail(1, pairs)])
+
+
+def damaged():
+    """Inputs of version 4 in which one thing is wrong."""
+    flipped = bytearray(recordings.lives())
+    flipped[16 + 12] ^= 1  # in a block's checksum
+    yield b"\1" + bytes(flipped)
+    head, last = writer.head(), writer.tail(1, [])
+    too_long = struct.pack("=HHI", writer.SAMPLE, 0, 4096) + bytes(32)
+    too_many = writer.record(writer.TAIL, struct.pack("=QII", 1, 1000, 0))
+    for raws in ([head, too_long, last], [head, too_many], [head, last + last], [last], [head, head, last]):
+        yield b"\0" + inflated(writer.file_of(raws))
+
+
 def recording():
     for make in recordings.ALL.values():
         for options in (0, 1, 2, 4, 8, 16):
-            yield bytes([options]) + make()
+            yield bytes([options]) + make(version=3)
+            yield bytes([options & ~1]) + inflated(make())
+        yield b"\1" + make()
+        yield b"\x20" + inflated(make())
     for body in stacks_at_bounds():
-        yield b"\0" + writer.recording([body])
-    yield b"\0" + writer.recording([process_too_short()])
+        yield b"\0" + writer.recording([body], version=3)
+        yield b"\0" + inflated(writer.recording([body]))
+    yield b"\0" + writer.recording([process_too_short()], version=3)
+    yield b"\0" + inflated(writer.recording([process_too_short()]))
     for more in (1, 2):
-        yield b"\0" + with_more_counters(recordings.lives(), more)
+        yield b"\0" + with_more_counters(more)
     for chars in (255, 256):  # the last text that ends within its field, the first that does not
-        yield b"\0" + writer.recording([], target=b"x" * chars)
-    yield b"\1" + recordings.lives() + bytes(8)  # something follows the end
+        yield b"\0" + writer.recording([], target=b"x" * chars, version=3)
+        yield b"\0" + inflated(writer.recording([], target=b"x" * chars))
+    for version in writer.VERSIONS:
+        yield b"\1" + recordings.lives(version=version) + bytes(8)  # something follows the end
+    yield b"\0" + inflated(of_a_newer_krait())
+    yield from damaged()
+
+
+def without_ends(data):
+    """The records of a file of version 3, without its head and its tail."""
+    at = first = 424
+    while struct.unpack_from("=H", data, at)[0] != writer.TAIL_OF_3:
+        at += struct.unpack_from("=I", data, at + 4)[0]
+    return data[first:at]
 
 
 def records():
     for make in recordings.ALL.values():
-        body = make()[HEAD_BYTES:-TAIL_BYTES]
+        body = without_ends(make(version=3))
         yield body
         yield body + bytes(8) + body
     yield from stacks_at_bounds()

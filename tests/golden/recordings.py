@@ -14,7 +14,7 @@ def ledger(samples, **more):
     return dict(more, SAMPLES=samples, TARGET_TICKS=samples + lost)
 
 
-def lives():
+def lives(version=writer.VERSION):
     """A process with three threads (one never named), and its fork. Every function has unit k on
     its first line + k. The child's code objects have ids of their own and the same names.
 
@@ -54,6 +54,7 @@ def lives():
             process(writer.EXIT, 100),
         ],
         counters=ledger(16),
+        version=version,
     )
 
 
@@ -77,7 +78,7 @@ HOSTILE = [
 ]
 
 
-def names():
+def names(version=writer.VERSION):
     """Names that a target may make up to be shown as something else."""
     records = [info(1, PY311, b"p", b'py\xff\xe2\x80\xae;\x1b[31m "x"')]
     for n, (name, qualname, file) in enumerate(HOSTILE, 1):
@@ -85,10 +86,10 @@ def names():
         records.append(code(n, name, qualname, file, 1, line_per_unit(1), pid=1))
         records.append(stack(n, (n, 0), pid=1))
         records.append(sample(n, 1, 1, weight=n))
-    return writer.recording(records, counters=ledger(120))
+    return writer.recording(records, counters=ledger(120), version=version)
 
 
-def lines():
+def lines(version=writer.VERSION):
     """The four generations of line tables; the name says what each is about."""
     lnotab = bytes([6, 1, 2, 0xFD, 255, 0, 1, 10])
     pep626 = bytes([4, 0, 0, 127, 2, 3, 2, 0x80, 2, 1])
@@ -119,10 +120,10 @@ def lines():
     # No table at all: up to 3.9 all is on the first line.
     records.append(code(1, "empty", pystr(None), "/x/t.py", 7, b"", writer.LNOTAB, 38))
     records += [stack(99, (1, 40), pid=38), sample(99, 38, 38)]
-    return writer.recording(records, counters=ledger(32))
+    return writer.recording(records, counters=ledger(32), version=version)
 
 
-def markers():
+def markers(version=writer.VERSION):
     """What could not be seen: cut stacks, unreadable frames, lost code objects, lost stacks."""
     table = line_per_unit(4)
     records = [
@@ -159,14 +160,14 @@ def markers():
         FRAME_UNREADABLE=2,
         FRAME_CYCLE=1,
     )
-    return writer.recording(records, freq_hz=99, duration_ns=60000000000, counters=counters)
+    return writer.recording(records, freq_hz=99, duration_ns=60000000000, counters=counters, version=version)
 
 
-def empty():
-    return writer.recording([], duration_ns=0)
+def empty(version=writer.VERSION):
+    return writer.recording([], duration_ns=0, version=version)
 
 
-def interps():
+def interps(version=writer.VERSION):
     """One thread in two interpreters, and a collector at work; the names come after the samples, that
     of Python before or after the kernel's."""
     table = line_per_unit(4)
@@ -184,10 +185,10 @@ def interps():
         process(writer.THREAD, 7, 7, comm=b"python"),
         process(writer.THREAD, 7, 8, comm=b"worker"),
     ]
-    return writer.recording(records, counters=ledger(6))
+    return writer.recording(records, counters=ledger(6), version=version)
 
 
-def outside():
+def outside(version=writer.VERSION):
     """Threads outside of Python beside one that is in it, and as a root of a function that calls
     itself so. An older krait counted such ticks as losses; see markers()."""
     mark = (0, 0, writer.OUTSIDE)
@@ -204,7 +205,18 @@ def outside():
         stack(3, mark, (0xA, 2), pid=7),
         sample(3, 7, 7),
     ]
-    return writer.recording(records, counters=ledger(7, STARTING=1))
+    return writer.recording(records, counters=ledger(7, STARTING=1), version=version)
 
 
-ALL = {"outside": outside, "lives": lives, "interps": interps, "names": names, "lines": lines, "markers": markers, "empty": empty}
+def too_much(version=writer.VERSION):
+    """The reason whose mark has changed its number since version 3."""
+    records = [
+        info(7, PY311, b"p", b"python"),
+        code(0xA, "a", "a", "/x/t.py", 10, line_per_unit(4), pid=7),
+        stack(1, (0xA, 0), (0, 0, writer.mark("CODE_TOO_MUCH", version)), pid=7),
+        sample(1, 7, 7, weight=2),
+    ]
+    return writer.recording(records, counters=ledger(2, CODE_TOO_MUCH=1), version=version)
+
+
+ALL = {"too_much": too_much, "outside": outside, "lives": lives, "interps": interps, "names": names, "lines": lines, "markers": markers, "empty": empty}

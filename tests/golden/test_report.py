@@ -8,10 +8,12 @@ import os
 
 import pytest
 import recordings
+import writer
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 ARGS = {"folded": ["--quiet", "-o", "-"], "table": ["--quiet"], "stderr": ["-o", "-"]}
 GOLDEN = sorted(n for n in os.listdir(FOLDER) if n.rpartition(".")[2] in ARGS)
+RELEASED = sorted(os.listdir(os.path.join(FOLDER, "released")))  # RECORDING.VERSION.krait
 
 
 def read(name):
@@ -24,10 +26,32 @@ def difference(want, got):
     return "".join(difflib.unified_diff(*lines, "by the rules", "by krait"))
 
 
+@pytest.mark.parametrize("version", writer.VERSIONS)
 @pytest.mark.parametrize("name", GOLDEN)
-def test_golden(krait, name):
-    recording, *options, kind = name.split(".")
-    path = krait.write(recordings.ALL[recording]())
+def test_golden(krait, name, version):
+    assert_golden(krait, name, recordings.ALL[name.split(".")[0]](version=version))
+
+
+@pytest.mark.parametrize("released", RELEASED)
+def test_golden_of_a_released_file(krait, released):
+    """The bytes of a file of that version, as they are for ever: writer.py may change."""
+    with open(os.path.join(FOLDER, "released", released), "rb") as stream:
+        data = stream.read()
+    for name in GOLDEN:
+        if name.startswith(released.split(".")[0] + "."):
+            assert_golden(krait, name, data)
+
+
+def test_released_files_of_every_version():
+    versions = {int(name.split(".")[1]) for name in RELEASED}
+    assert versions == set(writer.VERSIONS)
+    for version in versions:
+        assert {name.split(".")[0] for name in RELEASED if ".%d." % version in name} == set(recordings.ALL)
+
+
+def assert_golden(krait, name, data):
+    _, *options, kind = name.split(".")
+    path = krait.write(data)
     status, out, err = krait.report(path, *ARGS[kind], *("--" + option for option in options))
     got, silent = (err, b"") if kind == "stderr" else (out, err)
     assert status == 0

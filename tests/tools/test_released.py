@@ -80,6 +80,17 @@ def test_changes_of_the_records(what):
     assert any(says in problem for problem in problems(record=changed(old, new, RECORD)))
 
 
+def test_the_description_has_them_too():
+    description = text("docs/recording.md")
+    for group, number, name in released.listed(LIST):
+        if group == "counter":
+            assert "%d %s" % (number, name) in description
+        if group == "kind":
+            assert "### %s (%d)\n" % (name, number) in description
+        if group in ("process_what", "lines_kind"):
+            assert "%s %d" % (name.split("_", 1)[1], number) in description
+
+
 def test_a_list_that_says_a_thing_twice():
     for line in ("counter 25 HEAPS\n", "counter 40 CODES\n"):
         assert any("twice" in problem for problem in problems(list_=LIST + line))

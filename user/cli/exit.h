@@ -9,6 +9,7 @@ enum krait_exit {
 	KRAIT_EXIT_USAGE = 2,	  /* the command line is wrong; nothing was done */
 	KRAIT_EXIT_NO_PYTHON = 3, /* no Python process matched the target */
 	KRAIT_EXIT_DENIED = 4,	  /* the kernel or the permissions do not allow it */
+	KRAIT_EXIT_CUT = 5, /* a recording is cut or damaged; what is whole of it was reported */
 };
 
 #endif

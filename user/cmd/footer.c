@@ -36,7 +36,7 @@ static const struct {
 
 static uint64_t sum_losses(const uint64_t *counters)
 {
-	uint64_t sum = 0;
+	uint64_t sum = counters[KRAIT_LOSS_NONE]; /* a newer krait's: recording.h */
 
 	for (size_t i = 0; i < COUNT(losses); i++)
 		sum += counters[losses[i].number];
@@ -68,6 +68,25 @@ static void ledger_line(const struct profile *p)
 			  c[KRAIT_CNT_TARGET_TICKS], c[KRAIT_CNT_SAMPLES], received, sum_losses(c));
 }
 
+/* What is known without the kernel's counters. */
+static void received_lines(const struct profile *p)
+{
+	if (p->samples_unnamed)
+		log_info("  lost %" PRIu64 " whose stack did not arrive", p->samples_unnamed);
+	if (p->outside_cnt)
+		log_info("outside of Python: %" PRIu64
+			 " samples of threads that were running no Python frame",
+			 p->outside_cnt);
+}
+
+void footer_no_ledger(const struct profile *p)
+{
+	log_info("ledger: none: the counters come last in a recording; %" PRIu64
+		 " samples were read",
+		 p->total_cnt + p->samples_unnamed);
+	received_lines(p);
+}
+
 void footer_ledger(const struct profile *p)
 {
 	const uint64_t *c = p->counters;
@@ -77,16 +96,14 @@ void footer_ledger(const struct profile *p)
 		if (c[losses[i].number])
 			log_info("  %s %" PRIu64 " %s", losses[i].is_lost ? "lost" : "outside",
 				 c[losses[i].number], losses[i].sentence);
+	if (c[KRAIT_LOSS_NONE])
+		log_info("  lost %" PRIu64 " for reasons that this krait does not know",
+			 c[KRAIT_LOSS_NONE]);
 	if (c[KRAIT_CNT_UNKNOWN_TICKS])
 		log_info("  lost %" PRIu64
 			 " on processes that ended before krait knew what they were",
 			 c[KRAIT_CNT_UNKNOWN_TICKS]);
-	if (p->samples_unnamed)
-		log_info("  lost %" PRIu64 " whose stack did not arrive", p->samples_unnamed);
-	if (p->outside_cnt)
-		log_info("outside of Python: %" PRIu64
-			 " samples of threads that were running no Python frame",
-			 p->outside_cnt);
+	received_lines(p);
 	if (c[KRAIT_CNT_TRUNCATED])
 		log_info("stacks truncated: %" PRIu64 " samples deeper than --max-depth",
 			 c[KRAIT_CNT_TRUNCATED]);

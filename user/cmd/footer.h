@@ -12,6 +12,9 @@ bool ledger_balances(const uint64_t *counters, uint64_t samples_received);
 
 /* The ledger of a profile, live or recorded. Says so loudly if the books don't balance. */
 void footer_ledger(const struct profile *profile);
+/* The same of a recording that ends before its counters: what was read of it, and that no ledger is
+ * there to hold it against. */
+void footer_no_ledger(const struct profile *profile);
 /* The processes left out, a line per reason. */
 void footer_refusals(const struct session_result *result);
 /* What only a live run knows: processes left out, records lost, krait's own CPU and memory. */

@@ -126,6 +126,7 @@ void outputs_release(struct outputs *outs)
 {
 	for (uint32_t i = 0; i < outs->cnt; i++) {
 		outfile_abandon(outs->v[i].file);
+		recording_release(&outs->v[i].recording);
 		free(outs->v[i].own_path);
 	}
 	free(outs->v);
@@ -153,7 +154,7 @@ static struct outfile *open_file(const struct output *o)
 	return o->suffix ? outfile_open_new(o->path, o->suffix) : outfile_open(o->path);
 }
 
-int outputs_record_start(struct outputs *outs, const struct recording_head *head)
+int outputs_record_start(struct outputs *outs, const struct krait_head_rec *head)
 {
 	for (uint32_t i = 0; i < outs->cnt; i++) {
 		struct output *o = &outs->v[i];
@@ -161,7 +162,7 @@ int outputs_record_start(struct outputs *outs, const struct recording_head *head
 		if (!is_recording(o))
 			continue;
 		o->file = open_file(o);
-		if (!o->file)
+		if (!o->file || outfile_show(o->file) != 0)
 			return -errno;
 		recording_start(&o->recording, outfile_stream(o->file), head);
 	}
@@ -199,6 +200,7 @@ static int give_up(struct output *o)
 {
 	o->err = settle(o, o->file, o->recording.err) ?: -EIO;
 	o->file = NULL;
+	recording_release(&o->recording);
 	return o->err;
 }
 
@@ -211,18 +213,36 @@ static bool have_hope(const struct outputs *outs)
 	return false;
 }
 
+/* What was written last is in the recording, or else this gives it up. */
+static int check_recording(struct outputs *outs, struct output *o)
+{
+	return o->recording.err && give_up(o) && !have_hope(outs) ? -EIO : 0;
+}
+
 int outputs_record_add(struct outputs *outs, const struct krait_hdr *rec)
 {
-	for (uint32_t i = 0; i < outs->cnt; i++) {
-		struct output *o = &outs->v[i];
+	int err = 0;
 
-		if (!o->file)
+	for (uint32_t i = 0; i < outs->cnt && !err; i++) {
+		if (!outs->v[i].file)
 			continue;
-		recording_add(&o->recording, rec);
-		if (o->recording.err && give_up(o) && !have_hope(outs))
-			return -EIO;
+		recording_add(&outs->v[i].recording, rec);
+		err = check_recording(outs, &outs->v[i]);
 	}
-	return 0;
+	return err;
+}
+
+int outputs_record_tick(struct outputs *outs, uint64_t now_ns)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < outs->cnt && !err; i++) {
+		if (!outs->v[i].file)
+			continue;
+		recording_tick(&outs->v[i].recording, now_ns);
+		err = check_recording(outs, &outs->v[i]);
+	}
+	return err;
 }
 
 int outputs_record_finish(struct outputs *outs, uint64_t duration_ns, const uint64_t *counters)
@@ -236,6 +256,7 @@ int outputs_record_finish(struct outputs *outs, uint64_t duration_ns, const uint
 			o->err = settle(o, o->file,
 					recording_finish(&o->recording, duration_ns, counters));
 		o->file = NULL;
+		recording_release(&o->recording); /* the other formats take memory too */
 		first_err = first_err ?: o->err;
 	}
 	return first_err;
@@ -265,17 +286,28 @@ int outputs_write(struct outputs *outs, const struct profile *profile,
 	return first_err;
 }
 
+/* All that has come so far is in its file then. */
+static void flush_recording(struct outputs *outs, struct output *o)
+{
+	if (!o->file)
+		return;
+	recording_tick(&o->recording, UINT64_MAX);
+	if (check_recording(outs, o) == 0 && o->file && outfile_part(o->file))
+		log_info("%s is in %s until the end", o->path, outfile_part(o->file));
+}
+
 void outputs_snapshot(struct outputs *outs, const struct profile *profile,
 		      const struct export_opts *opts)
 {
 	for (uint32_t i = 0; i < outs->cnt; i++) {
 		struct output *o = &outs->v[i];
 
-		if (!is_recording(o) && !o->is_stdout)
-			write_one(o, profile, opts);
+		if (is_recording(o))
+			flush_recording(outs, o);
+		else if (o->is_stdout)
+			log_info("standard output is written at the end alone");
 		else
-			log_info("%s is written at the end alone",
-				 o->is_stdout ? "standard output" : o->path);
+			write_one(o, profile, opts);
 	}
 	outputs_announce(outs);
 }

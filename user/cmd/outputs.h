@@ -112,8 +112,10 @@ bool outputs_have_stdout(const struct outputs *outs);
 /* Recordings among the outputs: their head at the start, each record as it comes, the tail. One
  * that fails is said, and given up, at once; outputs_record_add fails where no other output is
  * left. 0 or -errno, logged. */
-int outputs_record_start(struct outputs *outs, const struct recording_head *head);
+int outputs_record_start(struct outputs *outs, const struct krait_head_rec *head);
 int outputs_record_add(struct outputs *outs, const struct krait_hdr *rec);
+/* To be called each second: what has come since is in the file soon, even if nothing follows. */
+int outputs_record_tick(struct outputs *outs, uint64_t now_ns);
 int outputs_record_finish(struct outputs *outs, uint64_t duration_ns, const uint64_t *counters);
 
 /* Writes every other format. 0 or the first -errno, logged; the others are written all the same. */

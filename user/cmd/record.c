@@ -50,7 +50,7 @@ struct run {
 	struct outputs outs;
 	struct export_opts export_opts;
 	struct aggregate *agg;
-	struct recording_head head;
+	struct krait_head_rec head;
 	char *target;
 };
 
@@ -63,7 +63,12 @@ static int on_record(const struct krait_hdr *rec, void *arg)
 	return outputs_record_add(&run->outs, rec) ?: aggregate_add(run->agg, rec);
 }
 
-static struct profile_meta meta_of(const struct recording_head *head, uint64_t duration_ns)
+static int on_second(uint64_t now_ns, void *arg)
+{
+	return outputs_record_tick(&((struct run *)arg)->outs, now_ns);
+}
+
+static struct profile_meta meta_of(const struct krait_head_rec *head, uint64_t duration_ns)
 {
 	return (struct profile_meta){
 		.start_unix_ns = head->start_unix_ns,
@@ -103,15 +108,13 @@ static void on_snapshot(void *arg)
 /* What is said of the run in a recording. The clock is read here: the run starts now. */
 static void fill_head(struct run *run)
 {
-	struct recording_head *head = &run->head;
+	struct krait_head_rec *head = &run->head;
 	struct timespec unix_now, mono_now;
 	struct utsname un = {};
 
 	uname(&un);
 	clock_gettime(CLOCK_REALTIME, &unix_now);
 	clock_gettime(CLOCK_MONOTONIC, &mono_now);
-	memcpy(head->magic, RECORDING_MAGIC, sizeof(head->magic));
-	head->abi_version = KRAIT_ABI_VERSION;
 	head->freq_hz = run->session.freq_hz;
 	head->start_unix_ns = unix_now.tv_sec * 1000 * NS_PER_MS + unix_now.tv_nsec;
 	head->start_mono_ns = mono_now.tv_sec * 1000 * NS_PER_MS + mono_now.tv_nsec;
@@ -287,8 +290,11 @@ static int write_all(struct run *run, bool show_table)
 
 static int run_session(struct run *run)
 {
-	struct session_sink sink = {
-		.on_record = on_record, .on_stop = on_stop, .on_snapshot = on_snapshot, .arg = run};
+	struct session_sink sink = {.on_record = on_record,
+				    .on_stop = on_stop,
+				    .on_second = on_second,
+				    .on_snapshot = on_snapshot,
+				    .arg = run};
 	int err;
 
 	run->agg = aggregate_new();

@@ -21,11 +21,12 @@ struct report_opts {
 /* A recording as it is read. */
 struct replay {
 	struct aggregate *agg;
-	struct recording_head head;
+	struct krait_head_rec head;
 	struct recording_tail tail;
+	bool is_cut;
 };
 
-static int on_head(const struct recording_head *head, void *arg)
+static int on_head(const struct krait_head_rec *head, void *arg)
 {
 	((struct replay *)arg)->head = *head;
 	return 0;
@@ -39,6 +40,17 @@ static int on_record(const struct krait_hdr *rec, void *arg)
 static int on_tail(const struct recording_tail *tail, void *arg)
 {
 	((struct replay *)arg)->tail = *tail;
+	return 0;
+}
+
+/* It has lasted at least until then. */
+static int on_cut(uint64_t until_ns, void *arg)
+{
+	struct replay *replay = arg;
+
+	replay->is_cut = true;
+	replay->tail.duration_ns =
+		until_ns > replay->head.start_mono_ns ? until_ns - replay->head.start_mono_ns : 0;
 	return 0;
 }
 
@@ -105,7 +117,7 @@ static int report(void *o, struct cli_args *args)
 	const struct report_opts *opts = o;
 	struct output_opts out = opts->out;
 	struct replay replay = {};
-	struct recording_visitor visitor = {on_head, on_record, on_tail, &replay};
+	struct recording_visitor visitor = {on_head, on_record, on_tail, on_cut, &replay};
 	const struct profile *profile;
 	struct outputs outs;
 	int status;
@@ -129,7 +141,12 @@ static int report(void *o, struct cli_args *args)
 	if (!profile)
 		goto out;
 	status = write_out(profile, opts, &outs);
-	footer_ledger(profile);
+	if (replay.is_cut)
+		footer_no_ledger(profile);
+	else
+		footer_ledger(profile);
+	if (replay.is_cut && status == KRAIT_EXIT_OK)
+		status = KRAIT_EXIT_CUT;
 out:
 	outputs_release(&outs);
 	aggregate_free(replay.agg);
@@ -160,7 +177,11 @@ const struct cmd cmd_report = {
 		   "  krait report run.krait -o run.pb.gz        what the live run would have "
 		   "written\n"
 		   "  krait report run.krait -t -o - | less\n"
-		   "  ssh HOST krait record -d 10 -o - -f krait | krait report -\n",
+		   "  ssh HOST krait record -d 10 -o - -f krait | krait report -\n"
+		   "\n"
+		   "Of a recording that is cut (a run that was killed leaves x.krait.part) or "
+		   "damaged it\n"
+		   "reports what is whole, says what is missing, and exits with 5.\n",
 	.more_help = export_help,
 	.opts = options,
 	.opts_bytes = sizeof(struct report_opts),

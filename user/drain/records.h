@@ -15,9 +15,10 @@
 
 #include "bpf/abi/record.h"
 
-/* No record is longer: a STACK of KRAIT_MAX_DEPTH_LIMIT frames. */
+/* No record is longer: a STACK of KRAIT_MAX_DEPTH_LIMIT frames, and what a newer krait may have put
+ * behind them. */
 #define RECORD_MAX_BYTES                                                                           \
-	(sizeof(struct krait_stack_rec) + KRAIT_MAX_DEPTH_LIMIT * sizeof(struct krait_frame))
+	(sizeof(struct krait_stack_rec) + KRAIT_MAX_DEPTH_LIMIT * sizeof(struct krait_frame) + 1024)
 
 /* The record's length if a whole and consistent record starts at `bytes` (aligned to 8), else 0. */
 size_t record_check(const void *bytes, size_t avail);

@@ -231,6 +231,8 @@ static void on_time(struct session *s)
 	if (now >= s->epoch_at_ns) {
 		sampler_next_epoch(s->sampler);
 		sampler_revive(s->sampler);
+		if (s->sink->on_second && !s->err)
+			s->err = s->sink->on_second(now, s->sink->arg);
 		apply_ceiling(s, now);
 		s->epoch_at_ns = now + EPOCH_NS;
 		progress_show(&s->progress, now - s->result->start_mono_ns, s->sample_cnt,

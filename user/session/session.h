@@ -40,6 +40,8 @@ struct session_sink {
 	/* A signal has asked for the end: what is written from now on should not wait for long. May
 	 * be NULL. */
 	void (*on_stop)(void *arg);
+	/* Once a second. A negative return ends the run too. May be NULL. */
+	int (*on_second)(uint64_t now_ns, void *arg);
 	/* SIGUSR1: write what there is, and go on. */
 	void (*on_snapshot)(void *arg);
 	void *arg;
