@@ -22,6 +22,7 @@ import krait_cost
 import peer_cost
 import recorded_cost
 import target_cost
+import written_cost
 from harness import CantMeasure, KRAIT, build_probe, find_pythons, pick
 
 SECTIONS = {
@@ -30,6 +31,7 @@ SECTIONS = {
     "cpu": krait_cost.cpu,
     "start": krait_cost.start,
     "memory": krait_cost.memory,
+    "written": written_cost.written,
     "report": recorded_cost.recorded,
     "slowdown": target_cost.slowdown,
     "loss": target_cost.loss,
