@@ -20,6 +20,7 @@
 #include "user/base/strbuf.h"
 #include "user/cmd/cmds.h"
 #include "user/cmd/footer.h"
+#include "user/cmd/live.h"
 #include "user/cmd/outputs.h"
 #include "user/discover/pid_ns.h"
 #include "user/session/governor.h"
@@ -45,8 +46,9 @@ struct record_opts {
 
 /* A run and what it fills. */
 struct run {
-	struct session_opts session;
-	struct session_result result;
+	struct session_opts opts;
+	struct session *session;	     /* NULL: it could not be made */
+	const struct session_result *result; /* of it */
 	struct outputs outs;
 	struct export_opts export_opts;
 	struct aggregate *agg;
@@ -115,7 +117,7 @@ static void fill_head(struct run *run)
 	uname(&un);
 	clock_gettime(CLOCK_REALTIME, &unix_now);
 	clock_gettime(CLOCK_MONOTONIC, &mono_now);
-	head->freq_hz = run->session.freq_hz;
+	head->freq_hz = run->opts.freq_hz;
 	head->start_unix_ns = unix_now.tv_sec * 1000 * NS_PER_MS + unix_now.tv_nsec;
 	head->start_mono_ns = mono_now.tv_sec * 1000 * NS_PER_MS + mono_now.tv_nsec;
 	head->cpu_cnt = sysconf(_SC_NPROCESSORS_ONLN);
@@ -129,7 +131,7 @@ static void fill_head(struct run *run)
 static void default_stem(const struct run *run, char *stem, size_t size)
 {
 	char what[32] = "", when[32];
-	const char *from = run->session.command ? run->session.command[0] : run->target;
+	const char *from = run->opts.command ? run->opts.command[0] : run->target;
 	const char *slash = strrchr(from, '/');
 	time_t now = time(NULL);
 	size_t n = 0;
@@ -180,12 +182,10 @@ static struct session_opts session_opts_of(const struct record_opts *opts,
 		.comm = opts->comm,
 		.command = args->command,
 		.follow_children = !opts->no_children,
-		.show_progress = !opts->out.quiet,
 		.measure = opts->stats,
 		.realtime = opts->realtime,
 		.max_cpu_ns =
 			governor_ceiling_ns(opts->max_cpu_percent, sysconf(_SC_NPROCESSORS_ONLN)),
-		.reader_fd = -1,
 	};
 }
 
@@ -197,20 +197,20 @@ static bool is_stdout_read(void)
 	return !fstat(STDOUT_FILENO, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
 }
 
-static void set_stdout(struct run *run)
+/* What there is nothing to run without; -1: nothing. A command goes on in any case, and its status
+ * is waited for. */
+static int reader_fd(const struct run *run)
 {
-	run->session.owns_stdout = outputs_have_stdout(&run->outs);
-	/* A command goes on in any case, and its status is waited for. */
-	if (run->session.owns_stdout && run->outs.cnt == 1 && !run->session.command &&
-	    is_stdout_read())
-		run->session.reader_fd = STDOUT_FILENO;
+	bool is_all = run->opts.owns_stdout && run->outs.cnt == 1 && !run->opts.command;
+
+	return is_all && is_stdout_read() ? STDOUT_FILENO : -1;
 }
 
 /* ---- After ---- */
 
 static int exit_status(int err, const struct session_result *result)
 {
-	if (result->has_no_command)
+	if (result && result->has_no_command)
 		return result->command_status;
 	switch (err) {
 	case 0:
@@ -237,15 +237,15 @@ static bool was_forbidden_any(const struct session_result *result)
 /* No Python was met, and none of those that may be read is idle. */
 static int no_python_at_all(const struct run *run)
 {
-	bool was_forbidden = was_forbidden_any(&run->result);
+	bool was_forbidden = was_forbidden_any(run->result);
 
-	footer_refusals(&run->result);
+	footer_refusals(run->result);
 	if (was_forbidden)
 		log_error("record: no Python process was sampled, and krait was not allowed to "
 			  "read every busy one (krait doctor says what is missing)");
-	else if (run->session.comm)
+	else if (run->opts.comm)
 		log_error("record: no Python process named %s was busy (krait ps lists what runs)",
-			  run->session.comm);
+			  run->opts.comm);
 	else
 		log_error("record: no Python process runs %s (krait ps lists what krait sees)",
 			  pid_ns_where());
@@ -255,11 +255,11 @@ static int no_python_at_all(const struct run *run)
 /* A run that met no Python: were they idle, or are there none? */
 static int no_python_status(const struct run *run)
 {
-	if (run->session.command) {
+	if (run->opts.command) {
 		log_warn("record: the command ran no Python that krait could profile");
 		return KRAIT_EXIT_OK;
 	}
-	if (run->result.has_idle_python) {
+	if (run->result->has_idle_python) {
 		log_info("record: every Python process was idle, so there was nothing to sample");
 		return KRAIT_EXIT_OK;
 	}
@@ -268,33 +268,38 @@ static int no_python_status(const struct run *run)
 
 static int write_all(struct run *run, bool show_table)
 {
-	struct profile_meta meta = meta_of(&run->head, run->result.duration_ns);
-	const struct profile *profile = aggregate_profile(run->agg, &meta, run->result.counters);
+	struct profile_meta meta = meta_of(&run->head, run->result->duration_ns);
+	const struct profile *profile = aggregate_profile(run->agg, &meta, run->result->counters);
 	int err, err2;
 
 	if (!profile)
 		return -ENOMEM;
-	err = outputs_record_finish(&run->outs, run->result.duration_ns, run->result.counters);
+	err = outputs_record_finish(&run->outs, run->result->duration_ns, run->result->counters);
 	err2 = outputs_write(&run->outs, profile, &run->export_opts);
 	if (show_table && profile->total_cnt) {
 		export_table(profile, &run->export_opts, TABLE_ROWS, stdout);
 		fflush(stdout);
 	}
 	footer_ledger(profile);
-	footer_run(&run->result);
-	if (run->session.measure)
-		footer_stats(&run->result);
+	footer_run(run->result);
+	if (run->opts.measure)
+		footer_stats(run->result);
 	outputs_announce(&run->outs);
 	return err ?: err2;
 }
 
-static int run_session(struct run *run)
+static int run_session(struct run *run, bool show_progress)
 {
-	struct session_sink sink = {.on_record = on_record,
-				    .on_stop = on_stop,
-				    .on_second = on_second,
-				    .on_snapshot = on_snapshot,
-				    .arg = run};
+	const struct session_sink sink = {.on_record = on_record, .arg = run};
+	const struct live_opts live = {
+		.show_progress = show_progress,
+		.duration_ns = run->opts.duration_ns,
+		.reader_fd = reader_fd(run),
+		.on_stop = on_stop,
+		.on_second = on_second,
+		.on_snapshot = on_snapshot,
+		.arg = run,
+	};
 	int err;
 
 	run->agg = aggregate_new();
@@ -302,7 +307,11 @@ static int run_session(struct run *run)
 		return -ENOMEM;
 	fill_head(run);
 	err = outputs_record_start(&run->outs, &run->head);
-	return err ?: session_run(&run->session, &sink, &run->result);
+	err = err ?: session_new(&run->opts, &sink, &run->session);
+	if (err)
+		return err;
+	run->result = session_result(run->session);
+	return live_run(run->session, &live);
 }
 
 static int finish(struct run *run, const struct record_opts *opts)
@@ -310,7 +319,7 @@ static int finish(struct run *run, const struct record_opts *opts)
 	bool show_table = !opts->out.paths.cnt && !opts->out.quiet;
 	int status = KRAIT_EXIT_OK;
 
-	if (!run->result.python_cnt && !run->result.counters[KRAIT_CNT_SAMPLES])
+	if (!run->result->python_cnt && !run->result->counters[KRAIT_CNT_SAMPLES])
 		status = no_python_status(run);
 	if (status != KRAIT_EXIT_OK)
 		return status;
@@ -318,7 +327,7 @@ static int finish(struct run *run, const struct record_opts *opts)
 		return KRAIT_EXIT_FAILED;
 	/* With the profile on disk: the command's status is ours to pass on, however long it takes.
 	 */
-	return session_wait_command(&run->result);
+	return session_wait_command(run->session);
 }
 
 static int record(void *o, struct cli_args *args)
@@ -331,8 +340,8 @@ static int record(void *o, struct cli_args *args)
 	if (status != KRAIT_EXIT_OK)
 		return status;
 	output_set_log_level(&opts->out);
-	run.session = session_opts_of(opts, args);
-	run.target = session_target_text(&run.session);
+	run.opts = session_opts_of(opts, args);
+	run.target = session_target_text(&run.opts);
 	status = KRAIT_EXIT_FAILED;
 	if (!run.target)
 		goto out;
@@ -340,11 +349,12 @@ static int record(void *o, struct cli_args *args)
 	status = outputs_init(&run.outs, &cmd_record, &opts->out, stem);
 	if (status != KRAIT_EXIT_OK)
 		goto out;
-	set_stdout(&run);
-	run.session.name_threads = outputs_have_threads(&run.outs, &opts->out);
-	err = run_session(&run);
-	status = err ? exit_status(err, &run.result) : finish(&run, opts);
+	run.opts.owns_stdout = outputs_have_stdout(&run.outs);
+	run.opts.name_threads = outputs_have_threads(&run.outs, &opts->out);
+	err = run_session(&run, !opts->out.quiet);
+	status = err ? exit_status(err, run.result) : finish(&run, opts);
 out:
+	session_free(run.session);
 	outputs_release(&run.outs);
 	aggregate_free(run.agg);
 	free(run.target);

@@ -40,9 +40,13 @@ int priority_raise(void)
 	return set_policy(SCHED_RR);
 }
 
-void priority_lower(void)
+bool priority_lower(void)
 {
-	set_policy(SCHED_OTHER);
+	bool was_raised = (sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) == SCHED_RR;
+
+	if (was_raised)
+		set_policy(SCHED_OTHER);
+	return was_raised;
 }
 
 bool priority_was_revoked(void)

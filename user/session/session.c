@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The event loop of a run.
- *
- * One thread, one epoll, four files: the ring buffer (which wakes us only for what can't wait), the
- * signals, the command's pidfd, the process that scans. Whatever has a time (draining, the next
- * epoch, the progress line, a scan, the end) is a deadline, and the nearest one is epoll's timeout.
- * Samples never wake us: they are drained DRAIN_NS after the last time.
+ * One epoll, four files: the ring buffer (which wakes us only for what can't wait), the command's
+ * pidfd, the process that scans, and a timer. Whatever has a time (draining, the next epoch, a
+ * scan, the end) is a deadline, and the timer is set to the nearest one. Samples never wake us:
+ * they are drained DRAIN_NS after the last time.
  *
  * Nothing here takes long: a drain goes on for DRAIN_SLICE_NS and then gives way to the rest, scans
  * are another process's, and what a second may take is limited (governor.h).
@@ -17,8 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
-#include <time.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "user/base/clock.h"
@@ -32,7 +29,6 @@
 #include "user/session/namer.h"
 #include "user/session/priority.h"
 #include "user/session/privilege.h"
-#include "user/session/progress.h"
 #include "user/session/sampler.h"
 #include "user/session/scanner.h"
 #include "user/session/scans.h"
@@ -49,22 +45,19 @@
 #define LAST_SCANS_NS (2 * NS_PER_S)
 
 struct session {
-	const struct session_opts *opts;
-	const struct session_sink *sink;
-	struct session_result *result;
+	struct session_opts opts;
+	struct session_sink sink;
+	struct session_result result;
 	struct sampler *sampler;
 	struct namer *namer; /* NULL: nobody wants the names of threads */
 	struct classifier *classifier;
 	struct scanner *scanner;
 	struct scans scans;
 	struct governor governor;
-	/* krait's CPU time when the governor was last told, that of the BPF side with it; and what
-	 * is none of its business: writing a snapshot. */
-	uint64_t told_ns, told_at_ns, writing_ns;
+	uint64_t steps_cpu_ns;	      /* CPU time of all steps so far */
+	uint64_t told_ns, told_at_ns; /* what had been taken when the governor was last told */
 	struct child child;
-	struct progress progress;
-	int epoll_fd, signal_fd;
-	sigset_t old_mask;
+	int epoll_fd, timer_fd;
 	uint64_t drain_at_ns, epoch_at_ns, end_at_ns;
 	uint64_t sample_cnt;
 	bool is_over;
@@ -77,7 +70,7 @@ static int emit(const struct krait_hdr *rec, void *arg)
 {
 	struct session *s = arg;
 
-	return s->sink->on_record(rec, s->sink->arg);
+	return s->sink.on_record(rec, s->sink.arg);
 }
 
 /* What a process event asks of us, besides being passed on. */
@@ -99,15 +92,15 @@ static int on_record(void *arg, void *record, size_t avail)
 	struct session *s = arg;
 
 	if (!record_check(record, avail)) {
-		s->result->records_malformed++;
+		s->result.records_malformed++;
 		return 0;
 	}
 	if (h->kind == KRAIT_SAMPLE) {
 		const struct krait_sample_rec *sample = record;
-		uint64_t after_ns = sample->time_ns - s->result->start_mono_ns;
+		uint64_t after_ns = sample->time_ns - s->result.start_mono_ns;
 
-		if (!s->sample_cnt++ || after_ns < s->result->first_sample_ns)
-			s->result->first_sample_ns = after_ns;
+		if (!s->sample_cnt++ || after_ns < s->result.first_sample_ns)
+			s->result.first_sample_ns = after_ns;
 	}
 	s->err = emit(h, s);
 	if (!s->err && h->kind == KRAIT_PROCESS)
@@ -146,10 +139,10 @@ static void drain_all(struct session *s)
 
 /* ---- What it takes ---- */
 
+/* What its owner does between the steps is not on the account of sampling. */
 static uint64_t own_cpu_ns(struct session *s)
 {
-	return clock_ns(CLOCK_PROCESS_CPUTIME_ID) - s->writing_ns + scanner_cpu_ns(s->scanner) +
-	       sampler_bpf_ns(s->sampler);
+	return s->steps_cpu_ns + scanner_cpu_ns(s->scanner) + sampler_bpf_ns(s->sampler);
 }
 
 static void apply_ceiling(struct session *s, uint64_t now_ns)
@@ -169,50 +162,11 @@ static void apply_ceiling(struct session *s, uint64_t now_ns)
 	s->told_at_ns = now_ns;
 }
 
-/* ---- The end, and what comes before it ---- */
-
-/* Sends the signal on to the command: one from the terminal it has got already. */
-static void forward_signal(struct session *s, const struct signalfd_siginfo *info)
-{
-	if (s->child.pid && s->child.status < 0 && info->ssi_code == SI_USER)
-		kill(s->child.pid, info->ssi_signo);
-}
-
-/* As an ordinary task, and not on the account of sampling: it was asked for. */
-static void write_snapshot(struct session *s)
-{
-	uint64_t began_ns;
-
-	drain_all(s);
-	began_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-	if (s->opts->realtime)
-		priority_lower();
-	if (s->sink->on_snapshot)
-		s->sink->on_snapshot(s->sink->arg);
-	if (s->opts->realtime)
-		priority_raise();
-	s->writing_ns += clock_ns(CLOCK_PROCESS_CPUTIME_ID) - began_ns;
-}
-
-static void on_signal(struct session *s)
-{
-	struct signalfd_siginfo info;
-
-	while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGUSR1) {
-			write_snapshot(s);
-			continue;
-		}
-		forward_signal(s, &info);
-		if (s->sink->on_stop)
-			s->sink->on_stop(s->sink->arg);
-		s->is_over = true;
-	}
-}
+/* ---- A step ---- */
 
 static bool targets_are_gone(const struct session *s)
 {
-	return s->opts->pid_cnt && !sampler_has_processes(s->sampler);
+	return s->opts.pid_cnt && !sampler_has_processes(s->sampler);
 }
 
 static void on_time(struct session *s)
@@ -231,103 +185,109 @@ static void on_time(struct session *s)
 	if (now >= s->epoch_at_ns) {
 		sampler_next_epoch(s->sampler);
 		sampler_revive(s->sampler);
-		if (s->sink->on_second && !s->err)
-			s->err = s->sink->on_second(now, s->sink->arg);
 		apply_ceiling(s, now);
 		s->epoch_at_ns = now + EPOCH_NS;
-		progress_show(&s->progress, now - s->result->start_mono_ns, s->sample_cnt,
-			      s->result->python_cnt);
 	}
 	if (now >= s->end_at_ns)
 		s->is_over = true;
 }
 
-static int timeout_ms(const struct session *s)
+static uint64_t next_ns(const struct session *s)
 {
 	uint64_t at = s->drain_at_ns < s->epoch_at_ns ? s->drain_at_ns : s->epoch_at_ns;
-	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	uint64_t scan_at = scans_next_ns(&s->scans, clock_ns(CLOCK_MONOTONIC));
 
 	if (s->end_at_ns < at)
 		at = s->end_at_ns;
-	if (scans_next_ns(&s->scans, now) < at)
-		at = scans_next_ns(&s->scans, now);
-	return at <= now ? 0 : (at - now + 999999) / 1000000;
+	return scan_at < at ? scan_at : at;
 }
 
-static void loop(struct session *s)
+/* To set it makes it unreadable, too, until then. */
+static void set_timer(struct session *s)
+{
+	uint64_t at = next_ns(s);
+	/* 0 would be no time at all. */
+	struct itimerspec when = {
+		.it_value = {.tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S ?: 1}};
+
+	timerfd_settime(s->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void on_events(struct session *s)
 {
 	struct epoll_event events[4];
+	int cnt = epoll_wait(s->epoll_fd, events, 4, 0);
 
-	while (!s->is_over && !s->err) {
-		int cnt = epoll_wait(s->epoll_fd, events, 4, timeout_ms(s));
+	if (cnt < 0 && errno != EINTR)
+		s->err = -errno;
+	for (int i = 0; i < cnt; i++) {
+		int fd = events[i].data.fd;
 
-		if (cnt < 0 && errno != EINTR)
-			s->err = -errno;
-		for (int i = 0; i < cnt; i++) {
-			int fd = events[i].data.fd;
-
-			if (fd == s->signal_fd)
-				on_signal(s);
-			else if (fd == s->child.pid_fd)
-				s->is_over = child_reap(&s->child, false) || s->is_over;
-			else if (fd == s->opts->reader_fd)
-				s->is_over = true; /* what is written then fails, and says why */
-			else if (fd == sampler_fd(s->sampler))
-				drain(s);
-			/* else a scan has come to its end: on_time */
-		}
-		on_time(s);
+		if (fd == s->child.pid_fd)
+			s->is_over = child_reap(&s->child, false) || s->is_over;
+		else if (fd == sampler_fd(s->sampler))
+			drain(s);
+		/* else a scan has come to its end, or a time has come: on_time */
 	}
+}
+
+int session_fd(const struct session *s)
+{
+	return s->epoll_fd;
+}
+
+int session_step(struct session *s)
+{
+	uint64_t began_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
+	on_events(s);
+	on_time(s);
+	set_timer(s);
+	s->steps_cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - began_ns;
+	return s->err ?: !s->is_over;
+}
+
+int session_drain(struct session *s)
+{
+	uint64_t began_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
+	drain_all(s);
+	s->steps_cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - began_ns;
+	return s->err;
+}
+
+void session_forward(struct session *s, int signo)
+{
+	if (s->child.pid && s->child.status < 0)
+		kill(s->child.pid, signo);
 }
 
 /* ---- Setting up ---- */
 
-/* For a reader that goes (EPOLLERR, EPOLLHUP) nothing has to be asked. */
 static int watch_fd(struct session *s, int fd)
 {
-	uint32_t events = fd == s->opts->reader_fd ? 0 : EPOLLIN;
-	struct epoll_event event = {.events = events, .data.fd = fd};
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
 
 	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
 
-/* What ends the run, and what asks for a snapshot. A SIGHUP that is ignored (nohup) stays so: while
- * it is blocked, the kernel would keep one for us all the same. */
-static void fill_mask(sigset_t *mask)
-{
-	struct sigaction hangup;
-
-	sigemptyset(mask);
-	sigaddset(mask, SIGINT);
-	sigaddset(mask, SIGQUIT);
-	sigaddset(mask, SIGTERM);
-	sigaddset(mask, SIGUSR1);
-	if (sigaction(SIGHUP, NULL, &hangup) || hangup.sa_handler != SIG_IGN)
-		sigaddset(mask, SIGHUP);
-}
-
 static int open_files(struct session *s)
 {
-	sigset_t mask;
 	int err;
 
-	fill_mask(&mask);
-	sigprocmask(SIG_BLOCK, &mask, &s->old_mask);
-	s->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (s->signal_fd < 0 || s->epoll_fd < 0)
+	s->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (s->epoll_fd < 0 || s->timer_fd < 0)
 		return -errno;
-	err = watch_fd(s, s->signal_fd);
+	err = watch_fd(s, s->timer_fd);
 	err = err ?: watch_fd(s, scanner_fd(s->scanner));
-	if (!err && s->opts->reader_fd >= 0)
-		err = watch_fd(s, s->opts->reader_fd);
 	return err ?: watch_fd(s, sampler_fd(s->sampler));
 }
 
 /* The processes asked for by pid, checked, and those that descend from them. */
 static int watch_pids(struct session *s)
 {
-	const struct session_opts *o = s->opts;
+	const struct session_opts *o = &s->opts;
 	struct family family = {};
 	int err = family_init(&family, o->pids, o->pid_cnt);
 
@@ -352,7 +312,7 @@ static int watch_pids(struct session *s)
 
 static int start_command(struct session *s)
 {
-	int err = child_start(&s->child, s->opts->command, s->opts->owns_stdout);
+	int err = child_start(&s->child, s->opts.command, s->opts.owns_stdout);
 
 	err = err ?: watch_fd(s, s->child.pid_fd);
 	return err ?: sampler_watch(s->sampler, s->child.pid);
@@ -360,7 +320,7 @@ static int start_command(struct session *s)
 
 static int set_up(struct session *s)
 {
-	const struct session_opts *o = s->opts;
+	const struct session_opts *o = &s->opts;
 	struct sampler_opts sampler_opts = {
 		.freq_hz = o->freq_hz,
 		.max_depth = o->max_depth,
@@ -379,7 +339,7 @@ static int set_up(struct session *s)
 		return -errno;
 	if (o->name_threads)
 		s->namer = namer_new(s->sampler, emit, s);
-	s->classifier = classifier_new(s->sampler, s->namer, o, s->result, emit, s);
+	s->classifier = classifier_new(s->sampler, s->namer, o, &s->result, emit, s);
 	if (!s->classifier || (o->name_threads && !s->namer))
 		return -ENOMEM;
 	err = open_files(s);
@@ -400,23 +360,24 @@ static void raise_priority(void)
 			 strerror(-err));
 }
 
-static int start(struct session *s)
+int session_start(struct session *s)
 {
 	uint64_t now;
 	int err;
 
-	if (s->opts->realtime) /* the command, forked before, is as who started krait */
+	if (s->opts.realtime) /* the command, forked before, is as who started krait */
 		raise_priority();
-	s->result->start_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-	s->result->start_mono_ns = now = clock_ns(CLOCK_MONOTONIC);
+	s->result.start_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	s->result.start_mono_ns = now = clock_ns(CLOCK_MONOTONIC);
 	s->drain_at_ns = now + DRAIN_NS;
 	s->epoch_at_ns = now + EPOCH_NS;
-	s->end_at_ns = s->opts->duration_ns ? now + s->opts->duration_ns : UINT64_MAX;
-	governor_init(&s->governor, s->opts->max_cpu_ns);
+	s->end_at_ns = s->opts.duration_ns ? now + s->opts.duration_ns : UINT64_MAX;
+	governor_init(&s->governor, s->opts.max_cpu_ns);
 	scans_init(&s->scans, s->scanner, s->classifier, s->namer, governor_scan_ns(&s->governor),
 		   now);
 	s->told_ns = own_cpu_ns(s);
 	s->told_at_ns = now;
+	set_timer(s);
 	err = sampler_start(s->sampler);
 	err = err
 		      ?: privilege_drop(s->child.pid ? PRIVILEGE_SAMPLER | PRIVILEGE_COMMAND
@@ -424,13 +385,14 @@ static int start(struct session *s)
 	if (err || !s->child.pid)
 		return err;
 	err = child_go(&s->child);
-	s->result->has_no_command = err && s->child.status >= 0;
+	s->result.command_status = s->child.status;
+	s->result.has_no_command = err && s->child.status >= 0;
 	return err;
 }
 
-static void take_measures(const struct session *s)
+static void take_measures(struct session *s)
 {
-	struct session_result *r = s->result;
+	struct session_result *r = &s->result;
 
 	r->end_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	sampler_tick_cost(s->sampler, &r->tick_total_ns, &r->tick_cnt);
@@ -439,7 +401,7 @@ static void take_measures(const struct session *s)
 
 static void take_costs(struct session *s)
 {
-	struct session_result *r = s->result;
+	struct session_result *r = &s->result;
 
 	r->scan_cpu_ns = scanner_cpu_ns(s->scanner);
 	r->scan_peak_kb = scanner_peak_kb(s->scanner);
@@ -473,10 +435,10 @@ static void look_for_idle(struct session *s)
 {
 	struct search search = {.s = s, .end_ns = clock_ns(CLOCK_MONOTONIC) + LAST_SCANS_NS};
 
-	if (s->result->python_cnt || s->opts->command || s->opts->comm)
+	if (s->result.python_cnt || s->opts.command || s->opts.comm)
 		return;
-	s->result->has_idle_python =
-		s->opts->pid_cnt || discover_each_pid(stop_at_python, &search) == 1;
+	s->result.has_idle_python =
+		s->opts.pid_cnt || discover_each_pid(stop_at_python, &search) == 1;
 }
 
 /* Moves the ticks that came before their process was classified to where they belong. */
@@ -488,17 +450,27 @@ static void settle_ledger(struct session_result *r)
 	r->counters[KRAIT_LOSS_STARTING] += r->early_ticks;
 }
 
-/* Ends the sampling, takes what still waits, and the ledger. */
-static void finish(struct session *s)
+static void release_bpf(struct session *s)
 {
-	struct session_result *r = s->result;
+	classifier_free(s->classifier);
+	namer_free(s->namer);
+	sampler_free(s->sampler);
+	scanner_free(s->scanner);
+	s->classifier = NULL;
+	s->namer = NULL;
+	s->sampler = NULL;
+	s->scanner = NULL;
+}
 
-	if (!r->start_mono_ns)
-		return;
+/* Ends the sampling, takes what still waits, and the ledger. */
+static void take_rest(struct session *s)
+{
+	struct session_result *r = &s->result;
+
 	sampler_stop(s->sampler);
 	r->duration_ns = clock_ns(CLOCK_MONOTONIC) - r->start_mono_ns;
 	drain_all(s);
-	if (s->opts->realtime)
+	if (s->opts.realtime)
 		priority_lower();
 	sampler_counters(s->sampler, r->counters);
 	settle_ledger(r);
@@ -507,65 +479,76 @@ static void finish(struct session *s)
 	if (!s->err)
 		look_for_idle(s);
 	take_costs(s);
-	if (s->opts->measure)
+	if (s->opts.measure)
 		take_measures(s);
-	progress_clear(&s->progress);
 }
 
-static void tear_down(struct session *s)
+int session_finish(struct session *s)
 {
+	if (s->sampler && s->result.start_mono_ns)
+		take_rest(s);
+	s->result.command_status = s->child.status;
+	release_bpf(s);
+	return s->err;
+}
+
+const struct session_result *session_result(const struct session *s)
+{
+	return &s->result;
+}
+
+uint64_t session_sample_cnt(const struct session *s)
+{
+	return s->sample_cnt;
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	release_bpf(s);
 	child_release(&s->child);
-	classifier_free(s->classifier);
-	namer_free(s->namer);
-	sampler_free(s->sampler);
-	scanner_free(s->scanner);
 	if (s->epoll_fd >= 0)
 		close(s->epoll_fd);
-	if (s->signal_fd >= 0) {
-		close(s->signal_fd);
-		/* From here on a signal has its default effect: a second one abandons what is being
-		 * written. Not so SIGHUP: a login that ends sends several. */
-		signal(SIGHUP, SIG_IGN);
-		sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
-	}
+	if (s->timer_fd >= 0)
+		close(s->timer_fd);
+	free(s);
 }
 
-int session_run(const struct session_opts *opts, const struct session_sink *sink,
-		struct session_result *result)
+int session_new(const struct session_opts *opts, const struct session_sink *sink,
+		struct session **out)
 {
-	struct session s = {
-		.opts = opts,
-		.sink = sink,
-		.result = result,
+	struct session *s = calloc(1, sizeof(*s));
+	int err;
+
+	*out = NULL;
+	if (!s)
+		return -ENOMEM;
+	*s = (struct session){
+		.opts = *opts,
+		.sink = *sink,
+		.result = {.command_status = -1},
 		.epoll_fd = -1,
-		.signal_fd = -1,
+		.timer_fd = -1,
 		.child = {.pid_fd = -1, .go_fd = -1, .status = -1},
 	};
-
-	*result = (struct session_result){.command_status = -1};
-	progress_init(&s.progress, opts->show_progress, opts->duration_ns);
-	s.err = set_up(&s);
-	s.err = s.err ?: start(&s);
-	if (!s.err)
-		loop(&s);
-	finish(&s);
-	result->command_pid = s.child.pid;
-	result->command_status = s.child.status;
-	tear_down(&s);
-	return s.err;
+	err = set_up(s);
+	if (err)
+		session_free(s);
+	else
+		*out = s;
+	return err;
 }
 
-int session_wait_command(struct session_result *result)
+int session_wait_command(struct session *s)
 {
-	struct child child = {.pid = result->command_pid, .status = result->command_status};
-
-	if (!child.pid)
+	if (!s->child.pid)
 		return 0;
-	if (child.status < 0)
+	if (s->child.status < 0)
 		log_verbose("record: the command still runs; waiting for it");
-	child_reap(&child, true);
-	result->command_status = child.status;
-	return child.status;
+	child_reap(&s->child, true);
+	s->result.command_status = s->child.status;
+	return s->child.status;
 }
 
 char *session_target_text(const struct session_opts *opts)

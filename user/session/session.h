@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A run: the event loop that joins the stages. Records come out of the ring, processes are judged,
- * time passes, signals and children end, and every record goes to the sink in the order that a
- * recording will have.
+ * A run, step by step: the stages joined. Records come out of the rings, processes are classified,
+ * time passes, the command ends, and every record goes to the sink in the order that a recording
+ * will have.
+ *
+ *     session_new(&opts, &sink, &s)      all that can fail before anything is sampled
+ *     session_start(s)                   the first tick; the command runs
+ *     while (session_step(s) == 1)       whenever session_fd(s) is readable
+ *     session_finish(s)                  the last tick, and all that still waits
+ *     session_result(s), session_free(s)
+ *
+ * Who owns it owns the loop, signals and the terminal too. All calls come from one thread, and none
+ * takes long but session_new and session_finish: a drain gives way after 10 ms, scans are another
+ * process's. Of the pointers in the options none is copied. One session in a process at a time.
  */
 #ifndef KRAIT_SESSION_SESSION_H
 #define KRAIT_SESSION_SESSION_H
@@ -24,26 +34,17 @@ struct session_opts {
 	const char *comm;     /* only processes of this name; NULL: any */
 	char *const *command; /* started, and followed until it ends; NULL: none */
 	bool follow_children;
-	bool show_progress;
 	bool name_threads;   /* as Python's threading does; else the kernel's names are all there is
 			      */
 	bool measure;	     /* --stats: have the kernel time the ticks */
 	bool realtime;	     /* --realtime: see priority.h */
 	uint64_t max_cpu_ns; /* of a second, for all that krait does: see governor.h */
 	bool owns_stdout;    /* it is for the profile: what the command prints goes to stderr */
-	int reader_fd; /* a pipe or socket without whose reader there is nothing to run for; -1 */
 };
 
 /* Where the run's records go, checked. A negative return ends the run with that error. */
 struct session_sink {
 	int (*on_record)(const struct krait_hdr *rec, void *arg);
-	/* A signal has asked for the end: what is written from now on should not wait for long. May
-	 * be NULL. */
-	void (*on_stop)(void *arg);
-	/* Once a second. A negative return ends the run too. May be NULL. */
-	int (*on_second)(uint64_t now_ns, void *arg);
-	/* SIGUSR1: write what there is, and go on. */
-	void (*on_snapshot)(void *arg);
 	void *arg;
 };
 
@@ -82,23 +83,49 @@ struct session_result {
 	struct session_refusal refusals[SESSION_REFUSALS];
 	uint32_t refusal_cnt;
 	uint32_t others_refused; /* processes, for reasons beyond that room */
-	pid_t command_pid;	 /* 0: none */
 	int command_status;  /* exit status of the command, 128 + n if signal n ended it; -1: none,
-				or it still runs */
+				 or it still runs */
 	bool has_no_command; /* it could not be run; command_status is then 127 or 126 */
 };
 
+struct session;
+
 /*
- * Runs to the end. 0; -EPERM or -EOPNOTSUPP (not allowed, not supported), -ESRCH (no process that
- * could be profiled among those asked for), else -errno; logged. *result is filled in as far as the
- * run came.
+ * Checks the processes asked for, forks the command, which waits, loads the programs. 0 and *out;
+ * else NULL there and -EPERM or -EOPNOTSUPP (not allowed, not supported), -ESRCH (no process that
+ * could be profiled among those asked for), or another -errno; logged.
  */
-int session_run(const struct session_opts *opts, const struct session_sink *sink,
-		struct session_result *result);
+int session_new(const struct session_opts *opts, const struct session_sink *sink,
+		struct session **out);
+/* Ends what still runs, but for the command. NULL is fine. */
+void session_free(struct session *s);
+
+/* Starts the timers, gives up the calling thread's privileges that are no longer needed
+ * (privilege.h), and lets the command run. 0 or -errno, logged; then session_finish comes next. */
+int session_start(struct session *s);
+
+/* Readable (poll) when session_step has something to do. */
+int session_fd(const struct session *s);
+/* Does what is due. 1: the run goes on; 0: it is over (its time, its processes, its command); or
+ * -errno, the sink's among them. */
+int session_step(struct session *s);
+/* All records that wait go to the sink now. 0 or -errno. */
+int session_drain(struct session *s);
+/* Passes a signal that krait got on to the command, if there is one that runs. */
+void session_forward(struct session *s, int signo);
+
+/* Ends the sampling, hands what still waits to the sink, and lets go of the BPF side. 0 or -errno.
+ * Also after a session_start that failed. */
+int session_finish(struct session *s);
+
+/* How the run is going; whole after session_finish. Lives as long as the session. */
+const struct session_result *session_result(const struct session *s);
+/* Samples so far. */
+uint64_t session_sample_cnt(const struct session *s);
 
 /* Waits for the command to end, if there was one and it still runs, and returns its status to pass
  * on; 0 without a command. */
-int session_wait_command(struct session_result *result);
+int session_wait_command(struct session *s);
 
 /* What a run of these options is about, in words: "all", "pid 12,13", "comm x", "python3 app.py".
  * The caller frees. */

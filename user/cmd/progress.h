@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The one line on a terminal that shows a run is alive; nothing in a pipe. */
-#ifndef KRAIT_SESSION_PROGRESS_H
-#define KRAIT_SESSION_PROGRESS_H
+#ifndef KRAIT_CMD_PROGRESS_H
+#define KRAIT_CMD_PROGRESS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The progress line: rewritten in place with a carriage return, which every terminal knows. */
-#include "user/session/progress.h"
+#include "user/cmd/progress.h"
 
 #include <inttypes.h>
 #include <stdio.h>
