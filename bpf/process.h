@@ -22,11 +22,7 @@
 #define LOOK_AGAIN_MIN_MS 1    /* a starting interpreter is ready after some 10 ms */
 #define LOOK_AGAIN_MAX_MS 8192 /* a busy process that is no Python, but could load one */
 
-/* Whether a tick on a process that is in no map asks user space about it: off when only named
- * processes are wanted. */
-const volatile __u32 ask_unknown = 1;
-/* Whether the children of a target are targets. */
-const volatile __u32 follow_children = 1;
+const volatile struct krait_selection selection = {.is_open = 1, .with_children = 1};
 
 /* Whether krait runs in another pid namespace than the initial one. */
 const volatile __u32 in_pid_ns = 0;
@@ -199,7 +195,7 @@ static __always_inline struct krait_proc *proc_of_tick(__u32 pid, __u64 mm)
 	struct krait_proc *p = bpf_map_lookup_elem(&procs, &pid);
 
 	if (!p)
-		return ask_unknown && mm ? proc_add(pid, mm) : NULL;
+		return selection.is_open && mm ? proc_add(pid, mm) : NULL;
 	if (p->mm != mm)
 		proc_reset(p, pid, mm);
 	return p;
@@ -217,10 +213,10 @@ int BPF_PROG(krait_fork, struct task_struct *parent, struct task_struct *child)
 	__u64 mm;
 	struct krait_proc *p, copy;
 
-	if (!follow_children || BPF_CORE_READ(child, pid) != BPF_CORE_READ(child, tgid))
+	if (!selection.with_children || BPF_CORE_READ(child, pid) != BPF_CORE_READ(child, tgid))
 		return 0;
 	p = bpf_map_lookup_elem(&procs, &parent_pid);
-	if (!p || (ask_unknown && !proc_is_python(p)))
+	if (!p || (selection.is_open && !proc_is_python(p)))
 		return 0;
 	pid = in_pid_ns ? tid_in_ns(child) : BPF_CORE_READ(child, tgid);
 	copy = *p;

@@ -146,6 +146,12 @@ enum krait_proc_state {
 	KRAIT_PROC_READY = 4,	    /* a target */
 };
 
+/* Which processes a tick and a fork may make targets: user/session/selection.h. */
+struct krait_selection {
+	__u32 is_open;	     /* a tick on a process that is in no map asks user space about it */
+	__u32 with_children; /* the children of a target are targets */
+};
+
 /*
  * A value of the process map, by pid. The kernel makes, copies (fork) and deletes entries; user
  * space fills in its verdict. `mm` is the address space that the verdict is about: a tick that

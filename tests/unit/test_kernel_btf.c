@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "bpf/abi/control.h"
 #include "krait.skel.h"
 #include "user/session/kernel_btf.h"
 

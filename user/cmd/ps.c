@@ -14,6 +14,7 @@
 #include "user/cmd/cmds.h"
 #include "user/discover/pid_ns.h"
 #include "user/session/scanner.h"
+#include "user/session/selection.h"
 
 struct ps_opts {
 	bool all, json;
@@ -22,7 +23,7 @@ struct ps_opts {
 };
 
 struct listing {
-	const struct ps_opts *opts;
+	struct selection who;
 	struct scanner *scanner;
 	unsigned int ready_cnt, refused_cnt, forbidden_cnt;
 	unsigned int failed_cnt; /* their scans came to no end */
@@ -99,26 +100,10 @@ static void append_target(json_t *processes, const struct scan_result *r)
 
 /* ---- Which processes ---- */
 
-static bool is_pid_asked_for(const struct ps_opts *opts, pid_t pid)
-{
-	for (uint32_t i = 0; i < opts->pids.cnt; i++)
-		if (opts->pids.pids[i] == pid)
-			return true;
-	return !opts->pids.cnt;
-}
-
-static bool is_comm_asked_for(const struct ps_opts *opts, const struct target *t)
-{
-	return !opts->comm || strncmp(opts->comm, t->comm, sizeof(t->comm) - 1) == 0;
-}
-
-static int list_pid(pid_t pid, void *arg)
+static int list_pid(struct listing *l, pid_t pid)
 {
 	const struct scan_result *r;
-	struct listing *l = arg;
 
-	if (!is_pid_asked_for(l->opts, pid))
-		return 0;
 	r = scanner_run(l->scanner, pid);
 	if (r->err == -ETIME || r->err == -ECHILD) {
 		l->failed_cnt++;
@@ -128,7 +113,7 @@ static int list_pid(pid_t pid, void *arg)
 	if (r->err)
 		return r->err;
 	if (r->target.state == TARGET_NOT_PYTHON || r->target.state == TARGET_GONE ||
-	    r->target.state == TARGET_KERNEL || !is_comm_asked_for(l->opts, &r->target))
+	    r->target.state == TARGET_KERNEL || !selection_has_comm(&l->who, r->target.comm))
 		return 0;
 	if (r->target.state == TARGET_FORBIDDEN) {
 		l->forbidden_cnt++;
@@ -143,6 +128,17 @@ static int list_pid(pid_t pid, void *arg)
 	else
 		print_target(r);
 	return 0;
+}
+
+static int list_all(struct listing *l)
+{
+	struct selected_list list;
+	int err = selection_find(&l->who, &list);
+
+	for (uint32_t i = 0; !err && i < list.cnt; i++)
+		err = list_pid(l, list.v[i].pid);
+	selected_release(&list);
+	return err;
 }
 
 /* ---- The end ---- */
@@ -199,7 +195,8 @@ static int exit_status(const struct listing *l)
 static int ps(void *o, struct cli_args *args)
 {
 	const struct ps_opts *opts = o;
-	struct listing l = {.opts = opts};
+	struct listing l = {
+		.who = {.pids = opts->pids.pids, .pid_cnt = opts->pids.cnt, .comm = opts->comm}};
 	const char *trouble = pid_ns_trouble();
 	int err = -ENOMEM;
 
@@ -215,7 +212,7 @@ static int ps(void *o, struct cli_args *args)
 		printf("%7s %-8s %7s  %-36s %s\n", "PID", "VERSION", "THREADS", "FOUND BY",
 		       "COMMAND");
 	if (l.scanner && (l.processes || !opts->json))
-		err = discover_each_pid(list_pid, &l);
+		err = list_all(&l);
 	scanner_free(l.scanner);
 	if (err)
 		log_error("ps: read /proc: %s", strerror(-err));

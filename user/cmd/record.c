@@ -177,11 +177,12 @@ static struct session_opts session_opts_of(const struct record_opts *opts,
 						    : FREQ_ALL_HZ,
 		.max_depth = opts->max_depth,
 		.duration_ns = opts->duration_ns,
-		.pids = opts->pids.pids,
-		.pid_cnt = opts->pids.cnt,
-		.comm = opts->comm,
+		.who = {.pids = opts->pids.pids,
+			.pid_cnt = opts->pids.cnt,
+			.comm = opts->comm,
+			.is_command = args->command != NULL,
+			.with_children = !opts->no_children},
 		.command = args->command,
-		.follow_children = !opts->no_children,
 		.measure = opts->stats,
 		.realtime = opts->realtime,
 		.max_cpu_ns =
@@ -243,9 +244,9 @@ static int no_python_at_all(const struct run *run)
 	if (was_forbidden)
 		log_error("record: no Python process was sampled, and krait was not allowed to "
 			  "read every busy one (krait doctor says what is missing)");
-	else if (run->opts.comm)
+	else if (run->opts.who.comm)
 		log_error("record: no Python process named %s was busy (krait ps lists what runs)",
-			  run->opts.comm);
+			  run->opts.who.comm);
 	else
 		log_error("record: no Python process runs %s (krait ps lists what krait sees)",
 			  pid_ns_where());

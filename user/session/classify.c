@@ -32,7 +32,7 @@ struct question {
 struct classifier {
 	struct sampler *sampler;
 	struct namer *namer;
-	const struct session_opts *opts;
+	const struct selection *who;
 	struct session_result *result;
 	int (*emit)(const struct krait_hdr *rec, void *arg);
 	void *arg;
@@ -44,7 +44,7 @@ struct classifier {
 };
 
 struct classifier *classifier_new(struct sampler *sampler, struct namer *namer,
-				  const struct session_opts *opts, struct session_result *result,
+				  const struct selection *who, struct session_result *result,
 				  int (*emit)(const struct krait_hdr *rec, void *arg), void *arg)
 {
 	struct classifier *c = calloc(1, sizeof(*c));
@@ -52,7 +52,7 @@ struct classifier *classifier_new(struct sampler *sampler, struct namer *namer,
 	if (c)
 		*c = (struct classifier){.sampler = sampler,
 					 .namer = namer,
-					 .opts = opts,
+					 .who = who,
 					 .result = result,
 					 .emit = emit,
 					 .arg = arg};
@@ -249,11 +249,6 @@ static int take_ready(struct classifier *c, const struct scan_result *r, struct 
 	return emit_info(c, r);
 }
 
-static bool is_wanted(const struct classifier *c, const struct target *t)
-{
-	return !c->opts->comm || strncmp(c->opts->comm, t->comm, KRAIT_COMM_BYTES - 1) == 0;
-}
-
 /* What is to be asked again: a scan that met a starting interpreter. */
 static void ask_again(struct classifier *c, uint64_t cost_ns, uint64_t now_ns)
 {
@@ -297,7 +292,7 @@ static int fill_in(struct classifier *c, const struct scan_result *r, struct kra
 		take_failure(c, r->err, entry, now_ns);
 		return 0;
 	}
-	if (!is_wanted(c, t))
+	if (!selection_has_comm(c->who, t->comm))
 		return 0;
 	switch (t->state) {
 	case TARGET_READY:

@@ -21,11 +21,11 @@
 
 struct classifier;
 
-/* `sampler`, `namer` (NULL: nobody asks), `opts` and `result` (for what was refused and the count
+/* `sampler`, `namer` (NULL: nobody asks), `who` and `result` (for what was refused and the count
  * of Pythons) are borrowed. `emit` takes the INFO record of each target, before the first sample of
  * it can come. NULL if there is no memory. */
 struct classifier *classifier_new(struct sampler *sampler, struct namer *namer,
-				  const struct session_opts *opts, struct session_result *result,
+				  const struct selection *who, struct session_result *result,
 				  int (*emit)(const struct krait_hdr *rec, void *arg), void *arg);
 void classifier_free(struct classifier *c);
 

@@ -89,8 +89,7 @@ static int size_maps(struct krait_bpf *skel, const struct sampler_opts *opts, in
 	for (int i = 0; i < 2; i++)
 		skel->rodata->secret[i] = secret[i];
 	skel->data->max_depth = opts->max_depth;
-	skel->rodata->ask_unknown = opts->ask_unknown;
-	skel->rodata->follow_children = opts->follow_children;
+	memcpy((void *)&skel->rodata->selection, &opts->selection, sizeof(opts->selection));
 	skel->rodata->in_pid_ns = pid_ns_is_own();
 	bpf_program__set_autoload(skel->progs.krait_learn_ns, pid_ns_is_own());
 	skel->rodata->wake_bytes = ring_bytes(cpu_cnt) / 4;

@@ -21,9 +21,8 @@ struct sampler;
 struct sampler_opts {
 	uint32_t freq_hz;
 	uint32_t max_depth;
-	bool ask_unknown;     /* any process may turn out to be a target */
-	bool follow_children; /* the children of a target are targets */
-	bool measure;	      /* have the kernel time its programs: some 30 ns more a tick */
+	struct krait_selection selection;
+	bool measure; /* have the kernel time its programs: some 30 ns more a tick */
 };
 
 /*
@@ -62,7 +61,8 @@ uint64_t sampler_bpf_ns(const struct sampler *s);
 /* Lets ticks on `pid` ask what it is, for runs in which not every process may do so. 0 or
  * -errno. */
 int sampler_watch(struct sampler *s, pid_t pid);
-/* Whether any process is in the map still. With !ask_unknown: whether any of those wanted lives. */
+/* Whether any process is in the map still. Unless the selection is open: whether any of those
+ * wanted lives. */
 bool sampler_has_processes(const struct sampler *s);
 
 /*

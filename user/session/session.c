@@ -24,7 +24,6 @@
 #include "user/drain/records.h"
 #include "user/session/child.h"
 #include "user/session/classify.h"
-#include "user/session/family.h"
 #include "user/session/governor.h"
 #include "user/session/namer.h"
 #include "user/session/priority.h"
@@ -166,7 +165,7 @@ static void apply_ceiling(struct session *s, uint64_t now_ns)
 
 static bool targets_are_gone(const struct session *s)
 {
-	return s->opts.pid_cnt && !sampler_has_processes(s->sampler);
+	return s->opts.who.pid_cnt && !sampler_has_processes(s->sampler);
 }
 
 static void on_time(struct session *s)
@@ -284,29 +283,27 @@ static int open_files(struct session *s)
 	return err ?: watch_fd(s, sampler_fd(s->sampler));
 }
 
+static bool has_descendants(const struct selected_list *list, pid_t root)
+{
+	for (uint32_t i = 0; i < list->cnt; i++)
+		if (list->v[i].root == root && list->v[i].pid != root)
+			return true;
+	return false;
+}
+
 /* The processes asked for by pid, checked, and those that descend from them. */
 static int watch_pids(struct session *s)
 {
-	const struct session_opts *o = &s->opts;
-	struct family family = {};
-	int err = family_init(&family, o->pids, o->pid_cnt);
+	const struct selection *who = &s->opts.who;
+	struct selected_list list;
+	int err = selection_find(who, &list);
 
-	for (uint32_t i = 0; !err && i < o->pid_cnt; i++) {
-		bool has_children = false;
-
-		for (uint32_t k = 0; k < family.cnt; k++)
-			has_children |= family.members[k].root == o->pids[i] &&
-					family.members[k].pid != o->pids[i];
-		err = classifier_check(scanner_run(s->scanner, o->pids[i]),
-				       has_children && o->follow_children);
-	}
-	for (uint32_t k = 0; !err && k < family.cnt; k++) {
-		const struct family_member *m = &family.members[k];
-
-		if (m->root && (o->follow_children || m->pid == m->root))
-			err = sampler_watch(s->sampler, m->pid);
-	}
-	family_release(&family);
+	for (uint32_t i = 0; !err && i < who->pid_cnt; i++)
+		err = classifier_check(scanner_run(s->scanner, who->pids[i]),
+				       has_descendants(&list, who->pids[i]));
+	for (uint32_t i = 0; !err && i < list.cnt; i++)
+		err = sampler_watch(s->sampler, list.v[i].pid);
+	selected_release(&list);
 	return err;
 }
 
@@ -324,8 +321,7 @@ static int set_up(struct session *s)
 	struct sampler_opts sampler_opts = {
 		.freq_hz = o->freq_hz,
 		.max_depth = o->max_depth,
-		.ask_unknown = !o->pid_cnt && !o->command,
-		.follow_children = o->follow_children,
+		.selection = selection_of_kernel(&o->who),
 		.measure = o->measure,
 	};
 	int err;
@@ -339,11 +335,11 @@ static int set_up(struct session *s)
 		return -errno;
 	if (o->name_threads)
 		s->namer = namer_new(s->sampler, emit, s);
-	s->classifier = classifier_new(s->sampler, s->namer, o, &s->result, emit, s);
+	s->classifier = classifier_new(s->sampler, s->namer, &o->who, &s->result, emit, s);
 	if (!s->classifier || (o->name_threads && !s->namer))
 		return -ENOMEM;
 	err = open_files(s);
-	if (!err && o->pid_cnt)
+	if (!err && o->who.pid_cnt)
 		err = watch_pids(s);
 	if (!err && o->command)
 		err = start_command(s);
@@ -435,10 +431,10 @@ static void look_for_idle(struct session *s)
 {
 	struct search search = {.s = s, .end_ns = clock_ns(CLOCK_MONOTONIC) + LAST_SCANS_NS};
 
-	if (s->result.python_cnt || s->opts.command || s->opts.comm)
+	if (s->result.python_cnt || s->opts.command || s->opts.who.comm)
 		return;
 	s->result.has_idle_python =
-		s->opts.pid_cnt || discover_each_pid(stop_at_python, &search) == 1;
+		s->opts.who.pid_cnt || discover_each_pid(stop_at_python, &search) == 1;
 }
 
 /* Moves the ticks that came before their process was classified to where they belong. */
@@ -558,11 +554,11 @@ char *session_target_text(const struct session_opts *opts)
 	if (opts->command) {
 		for (char *const *arg = opts->command; *arg; arg++)
 			strbuf_addf(&text, "%s%s", arg == opts->command ? "" : " ", *arg);
-	} else if (opts->pid_cnt) {
-		for (uint32_t i = 0; i < opts->pid_cnt; i++)
-			strbuf_addf(&text, "%s%d", i ? "," : "pid ", opts->pids[i]);
-	} else if (opts->comm) {
-		strbuf_addf(&text, "comm %s", opts->comm);
+	} else if (opts->who.pid_cnt) {
+		for (uint32_t i = 0; i < opts->who.pid_cnt; i++)
+			strbuf_addf(&text, "%s%d", i ? "," : "pid ", opts->who.pids[i]);
+	} else if (opts->who.comm) {
+		strbuf_addf(&text, "comm %s", opts->who.comm);
 	} else {
 		strbuf_add_str(&text, "all");
 	}

@@ -23,17 +23,15 @@
 
 #include "bpf/abi/ledger.h"
 #include "bpf/abi/record.h"
+#include "user/session/selection.h"
 #include "user/session/usage.h"
 
 struct session_opts {
 	uint32_t freq_hz;
 	uint32_t max_depth;
 	uint64_t duration_ns; /* 0: until a signal, or the end of the targets */
-	const pid_t *pids;    /* only these; none: every process */
-	uint32_t pid_cnt;
-	const char *comm;     /* only processes of this name; NULL: any */
+	struct selection who;
 	char *const *command; /* started, and followed until it ends; NULL: none */
-	bool follow_children;
 	bool name_threads;   /* as Python's threading does; else the kernel's names are all there is
 			      */
 	bool measure;	     /* --stats: have the kernel time the ticks */
