@@ -72,7 +72,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); /* user space: the number of possible CPUs */
+	__uint(max_entries, 1); /* user space: the CPUs that there is room for */
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratches SEC(".maps");
@@ -82,7 +82,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1); /* user space: the number of possible CPUs */
+	__uint(max_entries, 1); /* user space: the CPUs that there is room for */
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, STACK_BYTES_MAX);
 } stacks SEC(".maps");

@@ -22,6 +22,7 @@
 #include "user/drain/records.h"
 #include "user/drain/ring.h"
 #include "user/drain/samples.h"
+#include "user/session/cpus.h"
 #include "user/session/features.h"
 #include "user/session/kernel_btf.h"
 
@@ -41,7 +42,9 @@ struct sampler {
 	struct cpu_timer *timers; /* cpu_cnt of them */
 	struct samples samples;
 	uint32_t freq_hz;
-	int cpu_cnt;
+	bool has_told_no_room;
+	struct cpus cpus;
+	int cpu_cnt;  /* those below have room */
 	int stats_fd; /* open: the kernel times BPF programs; -1: it does not */
 	struct krait_layout layouts[KRAIT_LAYOUTS];
 	uint32_t layout_cnt;
@@ -206,6 +209,13 @@ static int load(struct sampler *s, const struct sampler_opts *opts)
 	return err ?: krait_bpf__attach(s->skel);
 }
 
+static int make_timers(struct sampler *s)
+{
+	s->cpu_cnt = cpus_room(&s->cpus);
+	s->timers = calloc(s->cpu_cnt, sizeof(*s->timers));
+	return s->timers ? 0 : -ENOMEM;
+}
+
 struct sampler *sampler_new(const struct sampler_opts *opts)
 {
 	struct sampler *s = calloc(1, sizeof(*s));
@@ -214,15 +224,13 @@ struct sampler *sampler_new(const struct sampler_opts *opts)
 	if (!s)
 		return NULL;
 	libbpf_set_print(print_libbpf);
+	s->cpus.online_fd = -1;
 	s->stats_fd = opts->measure ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
 	s->freq_hz = opts->freq_hz;
 	s->weight = 1;
-	s->cpu_cnt = libbpf_num_possible_cpus();
-	s->timers = calloc(s->cpu_cnt > 0 ? s->cpu_cnt : 1, sizeof(*s->timers));
-	if (features_kernel_is_bad())
-		err = -EOPNOTSUPP;
-	else
-		err = s->timers && s->cpu_cnt > 0 ? load(s, opts) : -ENOMEM;
+	err = features_kernel_is_bad() ? -EOPNOTSUPP : cpus_init(&s->cpus);
+	err = err ?: make_timers(s);
+	err = err ?: load(s, opts);
 	if (!err)
 		return s;
 	features_explain(err);
@@ -243,6 +251,7 @@ void sampler_free(struct sampler *s)
 	unmap_samples(s);
 	ring_close(&s->ring);
 	krait_bpf__destroy(s->skel);
+	cpus_release(&s->cpus);
 	free(s->timers);
 	free(s);
 }
@@ -298,7 +307,7 @@ int sampler_start(struct sampler *s)
 	int started = 0;
 
 	for (int cpu = 0; cpu < s->cpu_cnt; cpu++) {
-		int err = start_cpu(s, cpu);
+		int err = s->cpus.online[cpu] ? start_cpu(s, cpu) : -ENODEV;
 
 		if (err == -ENODEV) /* possible, but not online */
 			continue;
@@ -318,17 +327,32 @@ void sampler_stop(struct sampler *s)
 		stop_cpu(s, cpu);
 }
 
+/* Of CPUs that came online and for which no room was made; once. */
+static void tell_no_room(struct sampler *s)
+{
+	if (s->has_told_no_room)
+		return;
+	for (int cpu = s->cpu_cnt; cpu < s->cpus.possible; cpu++)
+		s->has_told_no_room |= s->cpus.online_fd >= 0 && s->cpus.online[cpu];
+	if (s->has_told_no_room)
+		log_warn("record: more CPUs came online than there was room made for; those from "
+			 "%d on are not sampled (start krait anew)",
+			 s->cpu_cnt);
+}
+
 void sampler_revive(struct sampler *s)
 {
+	cpus_refresh(&s->cpus);
 	for (int cpu = 0; cpu < s->cpu_cnt; cpu++) {
 		if (timer_runs(&s->timers[cpu]))
 			continue;
 		if (s->timers[cpu].link)
 			log_warn("record: CPU %d went offline", cpu);
 		stop_cpu(s, cpu);
-		if (start_cpu(s, cpu) == 0)
+		if (s->cpus.online[cpu] && start_cpu(s, cpu) == 0)
 			log_warn("record: CPU %d is back and sampled again", cpu);
 	}
+	tell_no_room(s);
 }
 
 int sampler_fd(const struct sampler *s)
