@@ -22,22 +22,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "user/aggregate/known.h"
 #include "user/aggregate/owners.h"
-#include "user/base/array.h"
-#include "user/base/index.h"
 #include "user/base/packed.h"
+#include "user/base/table.h"
 #include "user/base/text.h"
 #include "user/drain/records.h"
-#include "user/symbolize/symbolizer.h"
-
-/* An array, how many there are and fit, and the index of its keys. */
-#define TABLE(type)                                                                                \
-	struct {                                                                                   \
-		type *items;                                                                       \
-		uint32_t cnt, cap;                                                                 \
-		struct index index;                                                                \
-	}
+#include "user/symbolize/frames.h"
 
 struct binding {
 	uint64_t stack_id;
@@ -52,9 +42,7 @@ struct binding {
 
 struct aggregate {
 	struct intern *in;
-	struct symbolizer *sym;
-	TABLE(struct profile_function) functions;
-	TABLE(struct profile_frame) frames;
+	struct frames *frames;
 	TABLE(struct profile_stack) stacks;
 	TABLE(struct profile_process) processes; /* index: of those alive, by pid */
 	TABLE(struct profile_thread) threads;
@@ -68,30 +56,7 @@ struct aggregate {
 	uint32_t life; /* how often a life began or ended: what is known of threads is old then */
 	struct strbuf text;
 	struct profile profile;
-	struct known by_id;   /* frames by the id of their code object, */
-	struct known by_body; /* and by what that says, which is the same in many processes */
 };
-
-/* Appends `value` to the table under `hash`: its number, or INDEX_NONE without memory. */
-#define TABLE_ADD(table, hash, value)                                                              \
-	(array_reserve((void **)&(table)->items, &(table)->cap, (table)->cnt + 1,                  \
-		       sizeof(*(table)->items)) == 0 &&                                            \
-			 index_add(&(table)->index, hash, (table)->cnt) == 0                       \
-		 ? ((table)->items[(table)->cnt] = (value), (table)->cnt++)                        \
-		 : INDEX_NONE)
-
-/* NOLINTBEGIN(bugprone-macro-parentheses): `it` is declared */
-/* Walks the candidates for `hash` in the table's index. */
-#define TABLE_EACH(it, table, hash)                                                                \
-	for (struct index_iter it = index_first(&(table)->index, hash); it.num != INDEX_NONE;      \
-	     index_next(&(table)->index, &it))
-/* NOLINTEND(bugprone-macro-parentheses) */
-
-#define TABLE_RELEASE(table)                                                                       \
-	do {                                                                                       \
-		free((table)->items);                                                              \
-		index_release(&(table)->index);                                                    \
-	} while (0)
 
 struct aggregate *aggregate_new(void)
 {
@@ -100,8 +65,8 @@ struct aggregate *aggregate_new(void)
 	if (!agg)
 		return NULL;
 	agg->in = intern_new();
-	agg->sym = agg->in ? symbolizer_new(agg->in) : NULL;
-	if (!agg->sym) {
+	agg->frames = agg->in ? frames_new(agg->in) : NULL;
+	if (!agg->frames) {
 		aggregate_free(agg);
 		errno = ENOMEM;
 		return NULL;
@@ -113,107 +78,30 @@ void aggregate_free(struct aggregate *agg)
 {
 	if (!agg)
 		return;
-	TABLE_RELEASE(&agg->functions);
-	TABLE_RELEASE(&agg->frames);
-	TABLE_RELEASE(&agg->stacks);
-	TABLE_RELEASE(&agg->processes);
-	TABLE_RELEASE(&agg->threads);
-	TABLE_RELEASE(&agg->samples);
-	TABLE_RELEASE(&agg->bindings);
+	TABLE_FREE(&agg->stacks);
+	TABLE_FREE(&agg->processes);
+	TABLE_FREE(&agg->threads);
+	TABLE_FREE(&agg->samples);
+	TABLE_FREE(&agg->bindings);
 	owners_release(&agg->owners);
 	free(agg->frame_idx.items);
 	free(agg->fresh);
 	strbuf_release(&agg->text);
-	symbolizer_free(agg->sym);
+	frames_free(agg->frames);
 	intern_free(agg->in);
 	free(agg);
 }
 
 /* ---- Stacks ---- */
 
-static uint32_t function_idx(struct aggregate *agg, const struct symbol *s)
-{
-	struct profile_function fn = {
-		.name = s->name, .file = s->file, .first_line = s->first_line};
-	uint64_t hash =
-		hash_pair((uintptr_t)s->name, (uintptr_t)s->file ^ (uint64_t)s->first_line << 48);
-
-	TABLE_EACH(it, &agg->functions, hash)
-	{
-		const struct profile_function *f = &agg->functions.items[it.num];
-
-		if (f->name == fn.name && f->file == fn.file && f->first_line == fn.first_line)
-			return it.num;
-	}
-	return TABLE_ADD(&agg->functions, hash, fn);
-}
-
-static uint32_t frame_number(struct aggregate *agg, const struct symbol *s)
-{
-	struct profile_frame frame = {.function_idx = function_idx(agg, s), .line = s->line};
-	uint64_t hash = hash_pair(frame.function_idx, (uint32_t)frame.line);
-
-	if (frame.function_idx == INDEX_NONE)
-		return INDEX_NONE;
-	TABLE_EACH(it, &agg->frames, hash)
-	{
-		const struct profile_frame *f = &agg->frames.items[it.num];
-
-		if (f->function_idx == frame.function_idx && f->line == frame.line)
-			return it.num;
-	}
-	return TABLE_ADD(&agg->frames, hash, frame);
-}
-
 /* Appends a frame to fresh, where there is room. 0 or -ENOMEM. */
-static int append_number(struct aggregate *agg, uint32_t num)
+static int append(struct aggregate *agg, uint32_t num)
 {
-	if (num == INDEX_NONE)
+	if (num == FRAME_NO_MEMORY)
 		return -ENOMEM;
-	agg->fresh[agg->fresh_cnt++] = num;
+	if (num != FRAME_HIDDEN)
+		agg->fresh[agg->fresh_cnt++] = num;
 	return 0;
-}
-
-static int append_marker(struct aggregate *agg, const char *name)
-{
-	const struct symbol marker = {.name = intern_str(agg->in, name),
-				      .file = intern_str(agg->in, "")};
-
-	return append_number(agg, frame_number(agg, &marker));
-}
-
-/* Appends a frame whose symbol has to be found. */
-static int append_new(struct aggregate *agg, uint32_t owner, const struct krait_frame *frame)
-{
-	struct symbol s = symbolizer_frame(agg->sym, owner, frame);
-	uint32_t num;
-
-	if (s.is_shim)
-		return 0;
-	num = frame_number(agg, &s);
-	if (s.is_final && num != INDEX_NONE) {
-		known_add(&agg->by_id, owner, frame->code_id, frame->unit, num);
-		known_add(&agg->by_body, 0, s.body, frame->unit, num);
-	}
-	return append_number(agg, num);
-}
-
-static int append_frame(struct aggregate *agg, uint32_t owner, const struct krait_frame *frame)
-{
-	uint32_t num = INDEX_NONE, body;
-
-	if (frame->mark)
-		return append_new(agg, owner, frame);
-	num = known_find(&agg->by_id, owner, frame->code_id, frame->unit);
-	if (num != INDEX_NONE)
-		return append_number(agg, num);
-	body = symbolizer_body(agg->sym, owner, frame->code_id);
-	if (body != INDEX_NONE)
-		num = known_find(&agg->by_body, 0, body, frame->unit);
-	if (num == INDEX_NONE)
-		return append_new(agg, owner, frame);
-	known_add(&agg->by_id, owner, frame->code_id, frame->unit, num);
-	return append_number(agg, num);
 }
 
 /* Sets fresh to the record's frames. 0 or -ENOMEM. */
@@ -229,11 +117,11 @@ static int read_frames(struct aggregate *agg, uint32_t owner, const struct krait
 		return -ENOMEM;
 	agg->fresh_cnt = 0;
 	if (rec->h.flags & KRAIT_STACK_GC)
-		err = append_marker(agg, "<GC>");
+		err = append(agg, frames_marker(agg->frames, "<GC>"));
 	for (uint32_t i = 0; i < rec->frame_cnt && !err; i++)
-		err = append_frame(agg, owner, &frames[i]);
+		err = append(agg, frames_number(agg->frames, owner, &frames[i]));
 	if (!err && rec->h.flags & KRAIT_STACK_TRUNCATED)
-		err = append_marker(agg, "[truncated]");
+		err = append(agg, frames_marker(agg->frames, "[truncated]"));
 	return err;
 }
 
@@ -253,6 +141,7 @@ static uint32_t stack_number(struct aggregate *agg, uint32_t owner,
 {
 	struct profile_stack stack = {.first = agg->frame_idx.cnt};
 	uint64_t hash;
+	uint32_t num;
 
 	if (read_frames(agg, owner, rec) != 0)
 		return INDEX_NONE;
@@ -263,7 +152,10 @@ static uint32_t stack_number(struct aggregate *agg, uint32_t owner,
 	stack.cnt = agg->fresh_cnt;
 	if (packed_add(&agg->frame_idx, agg->fresh, agg->fresh_cnt) != 0)
 		return INDEX_NONE;
-	return TABLE_ADD(&agg->stacks, hash, stack);
+	num = TABLE_GROW(&agg->stacks, hash);
+	if (num != INDEX_NONE)
+		agg->stacks.items[num] = stack;
+	return num;
 }
 
 static uint64_t binding_hash(uint32_t owner, uint64_t stack_id)
@@ -296,6 +188,7 @@ static int add_stack(struct aggregate *agg, const struct krait_stack_rec *rec)
 				.sample_idx = INDEX_NONE,
 				.is_outside = is_outside(rec)};
 	struct binding *old;
+	uint32_t num;
 
 	if (!fresh.owner)
 		return -ENOMEM;
@@ -307,10 +200,11 @@ static int add_stack(struct aggregate *agg, const struct krait_stack_rec *rec)
 		*old = fresh;
 	if (old)
 		return 0;
-	return TABLE_ADD(&agg->bindings, binding_hash(fresh.owner, fresh.stack_id), fresh) ==
-			       INDEX_NONE
-		       ? -ENOMEM
-		       : 0;
+	num = TABLE_GROW(&agg->bindings, binding_hash(fresh.owner, fresh.stack_id));
+	if (num == INDEX_NONE)
+		return -ENOMEM;
+	agg->bindings.items[num] = fresh;
+	return 0;
 }
 
 /* ---- Processes and threads ---- */
@@ -380,11 +274,20 @@ static const char *cmdline_text(struct aggregate *agg, const struct krait_proces
 	return intern_add(agg->in, strbuf_text(&agg->text), agg->text.len);
 }
 
+/* The number of a new life, or INDEX_NONE. */
+static uint32_t process_add(struct aggregate *agg, const struct profile_process *process)
+{
+	uint32_t num = TABLE_GROW(&agg->processes, pid_hash(process->pid));
+
+	if (num != INDEX_NONE)
+		agg->processes.items[num] = *process;
+	return num;
+}
+
 static int process_begin(struct aggregate *agg, const struct profile_process *process)
 {
 	process_end(agg, process->pid, process->began_ns);
-	return TABLE_ADD(&agg->processes, pid_hash(process->pid), *process) == INDEX_NONE ? -ENOMEM
-											  : 0;
+	return process_add(agg, process) == INDEX_NONE ? -ENOMEM : 0;
 }
 
 static int process_info(struct aggregate *agg, const struct krait_process_rec *rec)
@@ -431,7 +334,7 @@ static uint32_t process_number(struct aggregate *agg, uint32_t pid)
 	if (num != INDEX_NONE)
 		return num;
 	process.comm = process.cmdline = intern_str(agg->in, "[unknown]");
-	return TABLE_ADD(&agg->processes, pid_hash(pid), process);
+	return process_add(agg, &process);
 }
 
 static uint64_t thread_hash(const struct profile_thread *t)
@@ -469,7 +372,10 @@ static uint32_t thread_number(struct aggregate *agg, uint32_t pid, uint32_t tid,
 	if (thread.main_idx == INDEX_NONE)
 		return INDEX_NONE;
 	thread.name = intern_str(agg->in, "");
-	return TABLE_ADD(&agg->threads, thread_hash(&thread), thread);
+	num = TABLE_GROW(&agg->threads, thread_hash(&thread));
+	if (num != INDEX_NONE)
+		agg->threads.items[num] = thread;
+	return num;
 }
 
 static int thread_named(struct aggregate *agg, const struct krait_process_rec *rec)
@@ -539,6 +445,7 @@ static uint32_t sample_number(struct aggregate *agg, uint32_t thread_idx, uint32
 {
 	struct profile_sample sample = {.thread_idx = thread_idx, .stack_idx = stack_idx};
 	uint64_t hash = sample_hash(&sample);
+	uint32_t num;
 
 	if (!agg->samples.index.live && index_samples(agg) != 0)
 		return INDEX_NONE;
@@ -549,7 +456,10 @@ static uint32_t sample_number(struct aggregate *agg, uint32_t thread_idx, uint32
 		if (s->thread_idx == thread_idx && s->stack_idx == stack_idx)
 			return it.num;
 	}
-	return TABLE_ADD(&agg->samples, hash, sample);
+	num = TABLE_GROW(&agg->samples, hash);
+	if (num != INDEX_NONE)
+		agg->samples.items[num] = sample;
+	return num;
 }
 
 static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
@@ -583,7 +493,7 @@ static int add_code(struct aggregate *agg, const struct krait_code_rec *rec)
 {
 	uint32_t owner = owners_find(&agg->owners, rec->pid);
 
-	return owner ? symbolizer_add(agg->sym, owner, rec) : -ENOMEM;
+	return owner ? frames_add_code(agg->frames, owner, rec) : -ENOMEM;
 }
 
 int aggregate_add(struct aggregate *agg, const struct krait_hdr *rec)
@@ -637,6 +547,7 @@ static struct profile_meta safe_meta(struct aggregate *agg, const struct profile
 const struct profile *aggregate_profile(struct aggregate *agg, const struct profile_meta *meta,
 					const uint64_t *counters)
 {
+	struct frame_arrays known = frames_arrays(agg->frames);
 	struct profile *p = &agg->profile;
 
 	sort_samples(agg);
@@ -645,15 +556,15 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 			agg->threads.items[agg->threads.items[i].main_idx].name;
 	*p = (struct profile){
 		.meta = safe_meta(agg, meta),
-		.functions = agg->functions.items,
-		.frames = agg->frames.items,
+		.functions = known.functions,
+		.frames = known.frames,
 		.frame_idx = agg->frame_idx,
 		.stacks = agg->stacks.items,
 		.processes = agg->processes.items,
 		.threads = agg->threads.items,
 		.samples = agg->samples.items,
-		.function_cnt = agg->functions.cnt,
-		.frame_cnt = agg->frames.cnt,
+		.function_cnt = known.function_cnt,
+		.frame_cnt = known.frame_cnt,
 		.stack_cnt = agg->stacks.cnt,
 		.process_cnt = agg->processes.cnt,
 		.thread_cnt = agg->threads.cnt,

@@ -15,19 +15,7 @@
 
 #include "bpf/abi/ledger.h"
 #include "user/base/packed.h"
-
-/* A function: one code object's names. Marker frames ("[unreadable: ...]", "[outside of Python]",
- * "[truncated]", "<GC>") have file "" and first_line 0. */
-struct profile_function {
-	const char *name;   /* qualified name where the version has one, else the name */
-	const char *file;   /* co_filename, whole; "" for a marker */
-	int32_t first_line; /* co_firstlineno; 0 for a marker */
-};
-
-struct profile_frame {
-	uint32_t function_idx;
-	int32_t line; /* of the executing instruction; 0: the line table has none for it */
-};
+#include "user/symbolize/frames.h" /* struct profile_function, struct profile_frame */
 
 /* Numbers first .. first + cnt of frame_idx are indices into frames[], innermost first. */
 struct profile_stack {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "user/aggregate/known.h"
+#include "user/symbolize/known.h"
 
 #include <string.h>
 

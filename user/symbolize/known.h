@@ -7,8 +7,8 @@
  * only found the long way again. All zero is a valid empty one; 768 KB, of which only the pages
  * that are used exist if it was made by calloc.
  */
-#ifndef KRAIT_AGGREGATE_KNOWN_H
-#define KRAIT_AGGREGATE_KNOWN_H
+#ifndef KRAIT_SYMBOLIZE_KNOWN_H
+#define KRAIT_SYMBOLIZE_KNOWN_H
 
 #include <stdint.h>
 
