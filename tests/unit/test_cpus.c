@@ -8,7 +8,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "user/drain/samples.h"
 #include "user/session/cpus.h"
 
 #define CNT 16
@@ -91,25 +90,13 @@ static void test_of_this_host(void **state)
 	cpus_release(&cpus);
 }
 
-/* The samples of a CPU at 99 and at 20,000 Hz, with that many of them: 40 bytes each. */
-static void test_sample_rings(void **state)
-{
-	(void)state;
-	assert_int_equal(samples_slot_cnt(99, 2), 256);
-	assert_int_equal(samples_slot_cnt(99, 64), 256);
-	assert_int_equal(samples_slot_cnt(99, 256), 256);
-	assert_int_equal(samples_slot_cnt(20000, 2), 32768);
-	/* Half a second where two would be more than 64 MB. */
-	assert_int_equal(samples_slot_cnt(20000, 64), 16384);
-	assert_int_equal(samples_slot_cnt(20000, 256), 16384);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_lists),	     cmocka_unit_test(test_no_lists),
-		cmocka_unit_test(test_room),	     cmocka_unit_test(test_of_this_host),
-		cmocka_unit_test(test_sample_rings),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_no_lists),
+		cmocka_unit_test(test_room),
+		cmocka_unit_test(test_of_this_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

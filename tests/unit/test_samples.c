@@ -4,12 +4,14 @@
  * another and its counter raised, and read as the sampler does.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <cmocka.h>
 
 #include "user/drain/samples.h"
@@ -232,6 +234,101 @@ static void test_pids_of_one_slot(void **state)
 	ASSERT_READ(&r, 1000);
 }
 
+/* ---- The counters ---- */
+
+/* As bpf/krait.bpf.c: a tick counts itself, writes its sample, counts that. */
+static void tick(struct krait_cpu *c, bool is_lost)
+{
+	__atomic_fetch_add(&c->counters[KRAIT_CNT_TARGET_TICKS], 2, __ATOMIC_RELEASE);
+	if (is_lost) {
+		__atomic_fetch_add(&c->counters[KRAIT_LOSS_STARTING], 2, __ATOMIC_RELEASE);
+		return;
+	}
+	__atomic_fetch_add(&c->samples_written, 1, __ATOMIC_RELEASE);
+	__atomic_fetch_add(&c->counters[KRAIT_CNT_SAMPLES], 2, __ATOMIC_RELEASE);
+}
+
+static struct krait_cpu *ticking_cpu;
+static volatile unsigned int tick_cnt;
+
+static void on_timer(int signal_number)
+{
+	(void)signal_number;
+	tick(ticking_cpu, tick_cnt++ % 3 == 0);
+}
+
+/*
+ * A tick may interrupt a look anywhere, and is over when that goes on: so does a signal. Each look
+ * finds a moment between two ticks all the same. (Samples of two ticks each; nothing is taken, so
+ * how many there are is all that is told of them.)
+ */
+static void test_counters_are_of_one_moment(void **state)
+{
+	struct kernel *k = *state;
+	const uint64_t *c = k->samples.counters;
+	const struct itimerval often = {{0, 20}, {0, 20}}, never = {};
+
+	ticking_cpu = cpu_of(k, 1);
+	tick_cnt = 0;
+	signal(SIGALRM, on_timer);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	while (tick_cnt < 20000) {
+		samples_look(&k->samples);
+		assert_int_equal(c[KRAIT_CNT_TARGET_TICKS],
+				 c[KRAIT_CNT_SAMPLES] + c[KRAIT_LOSS_STARTING]);
+		assert_int_equal(c[KRAIT_CNT_SAMPLES], 2 * k->samples.seen[1]);
+	}
+	setitimer(ITIMER_REAL, &never, NULL);
+	signal(SIGALRM, SIG_DFL);
+}
+
+/* On another CPU a tick may be under way; one that never ends holds nothing up. */
+static void test_counters_within_a_tick(void **state)
+{
+	struct kernel *k = *state;
+
+	tick(cpu_of(k, 0), false);
+	cpu_of(k, 0)->counters[KRAIT_CNT_TARGET_TICKS] += 2;
+	samples_look(&k->samples);
+	assert_int_equal(k->samples.seen[0], 1);
+	assert_int_equal(k->samples.counters[KRAIT_CNT_SAMPLES], 2);
+}
+
+static void test_counters_of_all_cpus(void **state)
+{
+	struct kernel *k = *state;
+
+	for (int cpu = 0; cpu < CPUS; cpu++)
+		tick(cpu_of(k, cpu), cpu == 2);
+	for (int i = 0; i < 2; i++) {
+		samples_look(&k->samples);
+		assert_int_equal(k->samples.counters[KRAIT_CNT_TARGET_TICKS], 6);
+		assert_int_equal(k->samples.counters[KRAIT_CNT_SAMPLES], 4);
+		assert_int_equal(k->samples.counters[KRAIT_LOSS_STARTING], 2);
+	}
+}
+
+/* What an end of a life lets through is counted, though the last look had not seen it; once. */
+static void test_counters_of_an_end(void **state)
+{
+	struct reader r = {.fail_at = NONE};
+	struct kernel *k = *state;
+
+	samples_look(&k->samples);
+	write_sample(k, 0, 7, 10);
+	k->rings[0].weight = 4;
+	cpu_of(k, 0)->counters[KRAIT_CNT_TARGET_TICKS] = 4;
+	cpu_of(k, 0)->counters[KRAIT_CNT_SAMPLES] = 4;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(samples_take_before(&k->samples, 7, 30, on_record, &r), 0);
+		assert_int_equal(r.cnt, 1);
+		assert_int_equal(k->samples.counters[KRAIT_CNT_TARGET_TICKS], 4);
+		assert_int_equal(k->samples.counters[KRAIT_CNT_SAMPLES], 4);
+	}
+	samples_look(&k->samples);
+	assert_int_equal(k->samples.counters[KRAIT_CNT_SAMPLES], 4);
+}
+
 static void test_slots(void **state)
 {
 	(void)state;
@@ -252,6 +349,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_error_ends_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_steps, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_pids_of_one_slot, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_counters_are_of_one_moment, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_counters_within_a_tick, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_counters_of_all_cpus, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_counters_of_an_end, set_up, tear_down),
 		cmocka_unit_test(test_slots),
 	};
 

@@ -95,8 +95,9 @@ static void on_snapshot(void *arg)
 	struct timespec now;
 	struct profile_meta meta;
 	const struct profile *profile;
-	uint64_t counters[KRAIT_CNT_CNT] = {};
+	uint64_t counters[KRAIT_CNT_CNT];
 
+	session_counters(run->session, counters);
 	clock_gettime(CLOCK_REALTIME, &now);
 	meta = meta_of(&run->head,
 		       now.tv_sec * 1000 * NS_PER_MS + now.tv_nsec - run->head.start_unix_ns);

@@ -3,9 +3,12 @@
 #include "user/drain/samples.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SLOW_HZ 1000		/* up to here two seconds are little */
+#define LOOKS_MAX 1000		/* a tick takes as long as some tens of them */
 #define BYTES_MAX (64ULL << 20) /* of all CPUs' rings */
 
 uint32_t samples_slot_cnt(uint32_t freq_hz, uint32_t cpu_cnt)
@@ -48,12 +51,47 @@ static uint64_t written(const struct samples *s, uint32_t cpu)
 	return __atomic_load_n(&cpu_at(s, cpu)->samples_written, __ATOMIC_ACQUIRE);
 }
 
+/* Every tick on a target has become a sample or a loss: no tick is under way. */
+static bool balances(const uint64_t *counters)
+{
+	uint64_t sum = counters[KRAIT_CNT_SAMPLES];
+
+	for (int i = 1; i < KRAIT_LOSS_CNT; i++)
+		sum += counters[i];
+	return sum == counters[KRAIT_CNT_TARGET_TICKS];
+}
+
+/*
+ * How many samples the CPU has written, and its counters then: read again as long as a tick is
+ * under way there, which takes some microseconds. A tick counts itself first, then writes its
+ * sample, then counts that, so what balances is of one moment. A virtual CPU may be stopped within
+ * a tick: there is an end to it.
+ */
+static uint64_t look(struct samples *s, uint32_t cpu, uint64_t *counters)
+{
+	const __u64 *of_cpu = cpu_at(s, cpu)->counters;
+	uint64_t n;
+
+	for (int i = 0; i < LOOKS_MAX; i++) {
+		n = written(s, cpu);
+		for (int k = 0; k < KRAIT_COUNTERS_MAX; k++)
+			counters[k] = __atomic_load_n(&of_cpu[k], __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (balances(counters) && written(s, cpu) == n)
+			break;
+	}
+	return n;
+}
+
 void samples_look(struct samples *s)
 {
+	memset(s->counters, 0, sizeof(s->counters));
 	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++) {
-		uint64_t waiting;
+		uint64_t counters[KRAIT_COUNTERS_MAX], waiting;
 
-		s->seen[cpu] = written(s, cpu);
+		s->seen[cpu] = look(s, cpu, counters);
+		for (int i = 0; i < KRAIT_COUNTERS_MAX; i++)
+			s->counters[i] += counters[i];
 		waiting = s->seen[cpu] - cpu_at(s, cpu)->samples_read;
 		if (waiting > s->peak)
 			s->peak = waiting;
@@ -111,6 +149,13 @@ int samples_take(struct samples *s, uint32_t max, samples_record_fn fn, void *ar
 	return 0;
 }
 
+/* A sample that the last look has not seen. */
+static void count_ahead(struct samples *s, const struct krait_sample_rec *rec)
+{
+	s->counters[KRAIT_CNT_TARGET_TICKS] += rec->weight;
+	s->counters[KRAIT_CNT_SAMPLES] += rec->weight;
+}
+
 int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, samples_record_fn fn,
 			void *arg)
 {
@@ -122,8 +167,11 @@ int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, sampl
 		for (uint64_t n = cpu_at(s, cpu)->samples_read; n < s->counted[cpu] && !err; n++) {
 			struct krait_sample_rec *rec = sample_at(s, cpu, n);
 
-			if (rec->pid == pid && rec->time_ns < time_ns)
-				err = pass_on(s, rec, fn, arg);
+			if (rec->pid != pid || rec->time_ns >= time_ns)
+				continue;
+			if (n >= s->seen[cpu] && rec->h.kind)
+				count_ahead(s, rec);
+			err = pass_on(s, rec, fn, arg);
 		}
 	}
 	return err;

@@ -28,6 +28,10 @@ struct samples {
 	uint64_t *seen;	   /* of each CPU: how many samples the last look found */
 	uint64_t *counted; /* of each CPU: how many are in `waiting`, or have been */
 	uint32_t waiting[SAMPLES_PID_SLOTS]; /* samples not yet passed on, by pid */
+	/* Summed over the CPUs, of the moment that each was looked at last; and of the samples that
+	 * samples_take_before passed on since. So the ledger balances with what was passed on once
+	 * samples_take has come to its end. */
+	uint64_t counters[KRAIT_COUNTERS_MAX];
 	uint64_t peak; /* of one CPU's samples, that waited when it was looked at, at most */
 };
 

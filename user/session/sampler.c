@@ -518,12 +518,5 @@ void sampler_usage(const struct sampler *s, struct usage *out)
 
 void sampler_counters(const struct sampler *s, uint64_t *counters)
 {
-	memset(counters, 0, KRAIT_CNT_CNT * sizeof(*counters));
-	for (int cpu = 0; cpu < s->cpu_cnt; cpu++) {
-		const volatile uint64_t *of_cpu =
-			(const void *)(s->samples.cpus + cpu * s->samples.cpu_stride);
-
-		for (int i = 0; i < KRAIT_CNT_CNT; i++)
-			counters[i] += of_cpu[i];
-	}
+	memcpy(counters, s->samples.counters, KRAIT_CNT_CNT * sizeof(*counters));
 }

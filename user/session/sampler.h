@@ -83,7 +83,8 @@ void sampler_tick_cost(const struct sampler *s, uint64_t *total_ns, uint64_t *cn
 /* How full the maps are now, and the rings have been; it takes some milliseconds. */
 void sampler_usage(const struct sampler *s, struct usage *out);
 
-/* The kernel's counters so far, summed over the CPUs: KRAIT_CNT_CNT of them. */
+/* The kernel's counters, KRAIT_CNT_CNT of them, summed over the CPUs, of the moment that the last
+ * drain began: when it has ended they balance with what it handed on. */
 void sampler_counters(const struct sampler *s, uint64_t *counters);
 
 #endif

@@ -437,13 +437,16 @@ static void look_for_idle(struct session *s)
 		s->opts.who.pid_cnt || discover_each_pid(stop_at_python, &search) == 1;
 }
 
-/* Moves the ticks that came before their process was classified to where they belong. */
-static void settle_ledger(struct session_result *r)
+/* The ticks that came before their process was classified are moved to where they belong. */
+void session_counters(const struct session *s, uint64_t *counters)
 {
-	r->counters[KRAIT_CNT_UNKNOWN_TICKS] -= r->early_ticks + r->rejected_ticks;
-	r->counters[KRAIT_CNT_OTHER_TICKS] += r->rejected_ticks;
-	r->counters[KRAIT_CNT_TARGET_TICKS] += r->early_ticks;
-	r->counters[KRAIT_LOSS_STARTING] += r->early_ticks;
+	const struct session_result *r = &s->result;
+
+	sampler_counters(s->sampler, counters);
+	counters[KRAIT_CNT_UNKNOWN_TICKS] -= r->early_ticks + r->rejected_ticks;
+	counters[KRAIT_CNT_OTHER_TICKS] += r->rejected_ticks;
+	counters[KRAIT_CNT_TARGET_TICKS] += r->early_ticks;
+	counters[KRAIT_LOSS_STARTING] += r->early_ticks;
 }
 
 static void release_bpf(struct session *s)
@@ -468,8 +471,7 @@ static void take_rest(struct session *s)
 	drain_all(s);
 	if (s->opts.realtime)
 		priority_lower();
-	sampler_counters(s->sampler, r->counters);
-	settle_ledger(r);
+	session_counters(s, r->counters);
 	if (!s->err)
 		s->err = scans_finish(&s->scans, clock_ns(CLOCK_MONOTONIC) + LAST_NAMES_NS);
 	if (!s->err)

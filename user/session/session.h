@@ -109,6 +109,8 @@ int session_fd(const struct session *s);
 int session_step(struct session *s);
 /* All records that wait go to the sink now. 0 or -errno. */
 int session_drain(struct session *s);
+/* The counters that belong to what the sink has got: right after session_drain. KRAIT_CNT_CNT. */
+void session_counters(const struct session *s, uint64_t *counters);
 /* Passes a signal that krait got on to the command, if there is one that runs. */
 void session_forward(struct session *s, int signo);
 
