@@ -74,4 +74,9 @@ struct profile {
 	uint64_t samples_unnamed;	  /* samples received whose stack never arrived */
 };
 
+/* A copy that stays as it is while the aggregate goes on, and after which any thread may read it;
+ * its strings are the aggregate's, which must outlive it. NULL without memory. */
+struct profile *profile_copy(const struct profile *profile);
+void profile_free(struct profile *copy);
+
 #endif

@@ -9,7 +9,6 @@
 
 #include "user/base/clock.h"
 #include "user/cmd/progress.h"
-#include "user/session/priority.h"
 
 struct live {
 	struct session *session;
@@ -56,17 +55,10 @@ static void leave_signals(struct live *l)
 	sigprocmask(SIG_SETMASK, &l->old_mask, NULL);
 }
 
-/* As an ordinary task: only the drain is in a hurry. */
 static void take_snapshot(struct live *l)
 {
-	bool was_raised;
-
-	if (session_drain(l->session) != 0)
-		return; /* the next step ends the run with that error */
-	was_raised = priority_lower();
-	l->opts->on_snapshot(l->opts->arg);
-	if (was_raised)
-		priority_raise();
+	if (session_drain(l->session) == 0) /* or the next step ends the run with that error */
+		l->opts->on_snapshot(l->opts->arg);
 }
 
 static void on_signal(struct live *l)

@@ -20,7 +20,8 @@ struct live_opts {
 	void (*on_stop)(void *arg);
 	/* Once a second. A negative return ends the run with that error. */
 	int (*on_second)(uint64_t now_ns, void *arg);
-	/* SIGUSR1: write what there is; the sink has had all until now. */
+	/* SIGUSR1: write what there is; the sink has had all until now. Nothing is drained until it
+	 * returns. */
 	void (*on_snapshot)(void *arg);
 	void *arg;
 };

@@ -296,6 +296,21 @@ static void flush_recording(struct outputs *outs, struct output *o)
 		log_info("%s is in %s until the end", o->path, outfile_part(o->file));
 }
 
+void outputs_record_flush(struct outputs *outs)
+{
+	for (uint32_t i = 0; i < outs->cnt; i++)
+		if (is_recording(&outs->v[i]))
+			flush_recording(outs, &outs->v[i]);
+}
+
+/* Once: it may be written again. */
+static void announce(struct output *o)
+{
+	if (o->is_written && !o->is_stdout)
+		log_info("wrote %s (%s)", o->path, o->exporter->name);
+	o->is_written = false;
+}
+
 void outputs_snapshot(struct outputs *outs, const struct profile *profile,
 		      const struct export_opts *opts)
 {
@@ -303,22 +318,18 @@ void outputs_snapshot(struct outputs *outs, const struct profile *profile,
 		struct output *o = &outs->v[i];
 
 		if (is_recording(o))
-			flush_recording(outs, o);
-		else if (o->is_stdout)
+			continue;
+		if (o->is_stdout) {
 			log_info("standard output is written at the end alone");
-		else
-			write_one(o, profile, opts);
+			continue;
+		}
+		write_one(o, profile, opts);
+		announce(o);
 	}
-	outputs_announce(outs);
 }
 
 void outputs_announce(struct outputs *outs)
 {
-	for (uint32_t i = 0; i < outs->cnt; i++) {
-		struct output *o = &outs->v[i];
-
-		if (o->is_written && !o->is_stdout)
-			log_info("wrote %s (%s)", o->path, o->exporter->name);
-		o->is_written = false;
-	}
+	for (uint32_t i = 0; i < outs->cnt; i++)
+		announce(&outs->v[i]);
 }

@@ -116,12 +116,15 @@ int outputs_record_start(struct outputs *outs, const struct krait_head_rec *head
 int outputs_record_add(struct outputs *outs, const struct krait_hdr *rec);
 /* To be called each second: what has come since is in the file soon, even if nothing follows. */
 int outputs_record_tick(struct outputs *outs, uint64_t now_ns);
+/* Has all that has come so far in the files, and says where they are. */
+void outputs_record_flush(struct outputs *outs);
 int outputs_record_finish(struct outputs *outs, uint64_t duration_ns, const uint64_t *counters);
 
 /* Writes every other format. 0 or the first -errno, logged; the others are written all the same. */
 int outputs_write(struct outputs *outs, const struct profile *profile,
 		  const struct export_opts *opts);
-/* Writes and announces what can be written more than once: neither recordings nor stdout. */
+/* Writes and announces what can be written more than once: neither recordings nor stdout. In
+ * whatever thread, while another adds to the recordings. */
 void outputs_snapshot(struct outputs *outs, const struct profile *profile,
 		      const struct export_opts *opts);
 /* Says what was written since the last time ("wrote x.folded (folded)"). */

@@ -18,6 +18,7 @@
 #include "user/base/log.h"
 #include "user/base/outfile.h"
 #include "user/base/strbuf.h"
+#include "user/cmd/background.h"
 #include "user/cmd/cmds.h"
 #include "user/cmd/footer.h"
 #include "user/cmd/live.h"
@@ -52,6 +53,8 @@ struct run {
 	struct outputs outs;
 	struct export_opts export_opts;
 	struct aggregate *agg;
+	struct background writing; /* of a snapshot */
+	struct profile *snapshot;  /* the writing's */
 	struct krait_head_rec head;
 	char *target;
 };
@@ -89,6 +92,16 @@ static void on_stop(void *arg)
 	outfile_hurry();
 }
 
+/* In the second thread. */
+static void write_snapshot(void *arg)
+{
+	struct run *run = arg;
+
+	outputs_snapshot(&run->outs, run->snapshot, &run->export_opts);
+	profile_free(run->snapshot);
+	run->snapshot = NULL;
+}
+
 static void on_snapshot(void *arg)
 {
 	struct run *run = arg;
@@ -97,13 +110,23 @@ static void on_snapshot(void *arg)
 	const struct profile *profile;
 	uint64_t counters[KRAIT_CNT_CNT];
 
+	if (background_is_busy(&run->writing)) {
+		log_warn("record: the last snapshot is being written still; ask again after it");
+		return;
+	}
+	background_wait(&run->writing);
+	outputs_record_flush(&run->outs);
 	session_counters(run->session, counters);
 	clock_gettime(CLOCK_REALTIME, &now);
 	meta = meta_of(&run->head,
 		       now.tv_sec * 1000 * NS_PER_MS + now.tv_nsec - run->head.start_unix_ns);
 	profile = aggregate_profile(run->agg, &meta, counters);
-	if (profile)
-		outputs_snapshot(&run->outs, profile, &run->export_opts);
+	run->snapshot = profile ? profile_copy(profile) : NULL;
+	if (!run->snapshot || background_start(&run->writing, write_snapshot, run) != 0) {
+		log_warn("record: no memory for a snapshot; the run goes on");
+		profile_free(run->snapshot);
+		run->snapshot = NULL;
+	}
 }
 
 /* ---- Before ---- */
@@ -313,7 +336,9 @@ static int run_session(struct run *run, bool show_progress)
 	if (err)
 		return err;
 	run->result = session_result(run->session);
-	return live_run(run->session, &live);
+	err = live_run(run->session, &live);
+	background_wait(&run->writing);
+	return err;
 }
 
 static int finish(struct run *run, const struct record_opts *opts)

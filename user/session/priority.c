@@ -40,13 +40,9 @@ int priority_raise(void)
 	return set_policy(SCHED_RR);
 }
 
-bool priority_lower(void)
+void priority_lower(void)
 {
-	bool was_raised = (sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) == SCHED_RR;
-
-	if (was_raised)
-		set_policy(SCHED_OTHER);
-	return was_raised;
+	set_policy(SCHED_OTHER);
 }
 
 bool priority_was_revoked(void)

@@ -21,8 +21,8 @@
 /* The least realtime priority (SCHED_RR), watched. 0 or -errno: without the permission
  * (CAP_SYS_NICE) krait goes on as it is. */
 int priority_raise(void);
-/* No realtime task any more. Whether it was one. */
-bool priority_lower(void);
+/* No realtime task any more. */
+void priority_lower(void);
 /* Whether the watchdog has ended it. */
 bool priority_was_revoked(void);
 

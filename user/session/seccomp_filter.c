@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -189,11 +190,17 @@ static const struct {
 	{                                                                                          \
 		arg, SCMP_CMP_MASKED_EQ, (uint64_t)(bits), 0                                       \
 	}
+/* All of these bits. */
+#define WITH(arg, bits)                                                                            \
+	{                                                                                          \
+		arg, SCMP_CMP_MASKED_EQ, (uint64_t)(bits), (uint64_t)(bits)                        \
+	}
 #define ABOVE(arg, value)                                                                          \
 	{                                                                                          \
 		arg, SCMP_CMP_GT, (uint64_t)(value), 0                                             \
 	}
 
+#define CLONE_ARG 0 /* flags: on x86-64 and arm64 */
 #define TO_WRITE (O_ACCMODE | O_CREAT | O_TRUNC)
 
 static const struct {
@@ -218,6 +225,8 @@ static const struct {
 	/* Nor can another file take the number of stderr. */
 	{PRIVILEGE_READER, CALL(close), ABOVE(0, STDERR_FILENO)},
 	{PRIVILEGE_FORKER, CALL(socketpair), EQ(0, AF_UNIX)},
+	/* A thread; clone3, whose flags are in memory, is refused, and then this is taken. */
+	{PRIVILEGE_SAMPLER, CALL(clone), WITH(CLONE_ARG, CLONE_VM | CLONE_THREAD)},
 	{PRIVILEGE_SAMPLER, CALL(ioctl), EQ(1, PERF_EVENT_IOC_ENABLE)},
 	{PRIVILEGE_SAMPLER, CALL(ioctl), EQ(1, PERF_EVENT_IOC_DISABLE)},
 	{PRIVILEGE_SAMPLER, CALL(ioctl), EQ(1, PERF_EVENT_IOC_SET_BPF)},

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#include "bpf/abi.h"
+#include "bpf/abi/record.h"
 #include "user/base/intern.h"
 
 /* A function: one code object's names. Marker frames ("[unreadable: ...]", "[outside of Python]",
