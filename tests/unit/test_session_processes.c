@@ -367,6 +367,34 @@ static void test_no_command(void **state)
 	}
 }
 
+/* What was never let go has not run, and ends with the session. */
+static void test_command_never_runs(void **state)
+{
+	(void)state;
+	shell("exit 7");
+	assert_int_equal(make(), 0);
+	session_free(s);
+	s = NULL;
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	fake.watch_err = -E2BIG;
+	assert_int_equal(make(), -E2BIG);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+static void test_command_of_a_failed_start(void **state)
+{
+	(void)state;
+	shell("exit 7");
+	fake.drop_err = -EPERM;
+	assert_int_equal(make(), 0);
+	assert_int_equal(session_start(s), -EPERM);
+	assert_int_equal(finish()->command_status, -1);
+	assert_int_equal(session_wait_command(s), 1); /* as the end of what never ran is told */
+	session_free(s);
+	s = NULL;
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -386,6 +414,8 @@ int main(void)
 		TEST(test_command_outlives),
 		TEST(test_command_outlives_session),
 		TEST(test_no_command),
+		TEST(test_command_never_runs),
+		TEST(test_command_of_a_failed_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,16 +61,26 @@ int child_start(struct child *c, char *const *argv, bool to_stderr)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
 		return -errno;
 	c->pid = fork();
-	if (c->pid == 0)
+	if (c->pid == 0) {
+		close(fds[0]); /* or there would be no end of waiting without us */
 		become(argv, fds[1], to_stderr);
+	}
 	close(fds[1]);
 	c->go_fd = fds[0];
 	if (c->pid < 0) {
 		log_error("record: start %s: %s", argv[0], strerror(errno));
+		c->pid = 0;
 		return -EAGAIN;
 	}
 	c->pid_fd = syscall(SYS_pidfd_open, c->pid, 0);
 	return c->pid_fd < 0 ? -errno : 0;
+}
+
+static void close_go(struct child *c)
+{
+	if (c->go_fd >= 0)
+		close(c->go_fd);
+	c->go_fd = -1;
 }
 
 int child_go(struct child *c)
@@ -81,8 +91,7 @@ int child_go(struct child *c)
 	if (write(c->go_fd, "g", 1) != 1)
 		return -errno;
 	n = read(c->go_fd, &err, sizeof(err));
-	close(c->go_fd);
-	c->go_fd = -1;
+	close_go(c);
 	if (n != sizeof(err))
 		return 0;
 	child_reap(c, true);
@@ -96,6 +105,8 @@ bool child_reap(struct child *c, bool wait)
 
 	if (!c->pid || c->status >= 0)
 		return true;
+	if (wait)
+		close_go(c);
 	if (waitpid(c->pid, &status, wait ? 0 : WNOHANG) != c->pid)
 		return false;
 	c->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -105,8 +116,9 @@ bool child_reap(struct child *c, bool wait)
 void child_release(struct child *c)
 {
 	if (c->go_fd >= 0)
-		close(c->go_fd);
+		child_reap(c, true);
+	close_go(c);
 	if (c->pid_fd >= 0)
 		close(c->pid_fd);
-	c->go_fd = c->pid_fd = -1;
+	c->pid_fd = -1;
 }

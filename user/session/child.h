@@ -23,9 +23,10 @@ int child_start(struct child *c, char *const *argv, bool to_stderr);
 /* Lets it exec. 0; or -errno of its exec, logged, and its status is then what a shell would say:
  * 127 for what is not there, 126 for what can't be run. */
 int child_go(struct child *c);
-/* Takes its status if it has ended (or, with `wait`, when it has). True if it is over. */
+/* Takes its status if it has ended (or, with `wait`, when it has; if it still waits for child_go,
+ * it ends at that). True if it is over. */
 bool child_reap(struct child *c, bool wait);
-/* Closes what is open; the command is left alone if it runs. */
+/* Closes what is open; the command is left alone if it runs, and ended if it was never let go. */
 void child_release(struct child *c);
 
 #endif
