@@ -22,41 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "user/aggregate/owners.h"
-#include "user/base/packed.h"
-#include "user/base/table.h"
+#include "user/aggregate/tables.h"
 #include "user/base/text.h"
 #include "user/drain/records.h"
-#include "user/symbolize/frames.h"
-
-struct binding {
-	uint64_t stack_id;
-	uint64_t interp_id;
-	uint32_t owner;
-	uint32_t stack_idx;
-	uint32_t tid;	     /* the thread that the binding's last sample was of, */
-	uint32_t life;	     /* and agg->life then */
-	uint32_t sample_idx; /* where it was counted; INDEX_NONE: nowhere yet */
-	bool is_outside;     /* of Python: KRAIT_MARK_OUTSIDE */
-};
-
-struct aggregate {
-	struct intern *in;
-	struct frames *frames;
-	TABLE(struct profile_stack) stacks;
-	TABLE(struct profile_process) processes; /* index: of those alive, by pid */
-	TABLE(struct profile_thread) threads;
-	TABLE(struct profile_sample) samples;
-	TABLE(struct binding) bindings;
-	struct owners owners;
-	struct packed frame_idx;
-	uint32_t *fresh; /* the numbers of the stack that is looked at */
-	uint32_t fresh_cnt, fresh_cap;
-	uint64_t total_cnt, outside_cnt, samples_unnamed;
-	uint32_t life; /* how often a life began or ended: what is known of threads is old then */
-	struct strbuf text;
-	struct profile profile;
-};
 
 struct aggregate *aggregate_new(void)
 {
@@ -135,16 +103,12 @@ static bool is_fresh(const struct aggregate *agg, const struct profile_stack *st
 	return true;
 }
 
-/* The number of the record's stack: an old one's if it is equal. */
-static uint32_t stack_number(struct aggregate *agg, uint32_t owner,
-			     const struct krait_stack_rec *rec)
+uint32_t tables_stack(struct aggregate *agg)
 {
 	struct profile_stack stack = {.first = agg->frame_idx.cnt};
 	uint64_t hash;
 	uint32_t num;
 
-	if (read_frames(agg, owner, rec) != 0)
-		return INDEX_NONE;
 	hash = hash_bytes(agg->fresh, agg->fresh_cnt * sizeof(*agg->fresh));
 	TABLE_EACH(it, &agg->stacks, hash)
 	if (is_fresh(agg, &agg->stacks.items[it.num]))
@@ -180,6 +144,16 @@ static bool is_outside(const struct krait_stack_rec *rec)
 	return rec->frame_cnt == 1 && stack_frames(rec)->mark == KRAIT_MARK_OUTSIDE;
 }
 
+int tables_add_binding(struct aggregate *agg, const struct binding *binding)
+{
+	uint32_t num = TABLE_GROW(&agg->bindings, binding_hash(binding->owner, binding->stack_id));
+
+	if (num == INDEX_NONE)
+		return -ENOMEM;
+	agg->bindings.items[num] = *binding;
+	return 0;
+}
+
 static int add_stack(struct aggregate *agg, const struct krait_stack_rec *rec)
 {
 	struct binding fresh = {.stack_id = rec->stack_id,
@@ -188,23 +162,16 @@ static int add_stack(struct aggregate *agg, const struct krait_stack_rec *rec)
 				.sample_idx = INDEX_NONE,
 				.is_outside = is_outside(rec)};
 	struct binding *old;
-	uint32_t num;
 
-	if (!fresh.owner)
+	if (!fresh.owner || read_frames(agg, fresh.owner, rec) != 0)
 		return -ENOMEM;
 	old = binding_find(agg, fresh.owner, rec->stack_id);
-	fresh.stack_idx = stack_number(agg, fresh.owner, rec);
+	fresh.stack_idx = tables_stack(agg);
 	if (fresh.stack_idx == INDEX_NONE)
 		return -ENOMEM;
 	if (old && old->stack_idx != fresh.stack_idx)
 		*old = fresh;
-	if (old)
-		return 0;
-	num = TABLE_GROW(&agg->bindings, binding_hash(fresh.owner, fresh.stack_id));
-	if (num == INDEX_NONE)
-		return -ENOMEM;
-	agg->bindings.items[num] = fresh;
-	return 0;
+	return old ? 0 : tables_add_binding(agg, &fresh);
 }
 
 /* ---- Processes and threads ---- */
@@ -214,8 +181,7 @@ static uint64_t pid_hash(uint32_t pid)
 	return hash_pair(pid, 0);
 }
 
-/* The number of the pid's present life, or INDEX_NONE. */
-static uint32_t process_find(struct aggregate *agg, uint32_t pid)
+uint32_t tables_process(struct aggregate *agg, uint32_t pid)
 {
 	TABLE_EACH(it, &agg->processes, pid_hash(pid))
 	if (agg->processes.items[it.num].pid == pid)
@@ -274,8 +240,7 @@ static const char *cmdline_text(struct aggregate *agg, const struct krait_proces
 	return intern_add(agg->in, strbuf_text(&agg->text), agg->text.len);
 }
 
-/* The number of a new life, or INDEX_NONE. */
-static uint32_t process_add(struct aggregate *agg, const struct profile_process *process)
+uint32_t tables_add_process(struct aggregate *agg, const struct profile_process *process)
 {
 	uint32_t num = TABLE_GROW(&agg->processes, pid_hash(process->pid));
 
@@ -287,12 +252,12 @@ static uint32_t process_add(struct aggregate *agg, const struct profile_process 
 static int process_begin(struct aggregate *agg, const struct profile_process *process)
 {
 	process_end(agg, process->pid, process->began_ns);
-	return process_add(agg, process) == INDEX_NONE ? -ENOMEM : 0;
+	return tables_add_process(agg, process) == INDEX_NONE ? -ENOMEM : 0;
 }
 
 static int process_info(struct aggregate *agg, const struct krait_process_rec *rec)
 {
-	uint32_t old = process_find(agg, rec->pid);
+	uint32_t old = tables_process(agg, rec->pid);
 	struct profile_process process = {
 		.pid = rec->pid,
 		.py_version = rec->py_version,
@@ -312,7 +277,7 @@ static int process_info(struct aggregate *agg, const struct krait_process_rec *r
 
 static int process_fork(struct aggregate *agg, const struct krait_process_rec *rec)
 {
-	uint32_t parent = process_find(agg, rec->parent_pid);
+	uint32_t parent = tables_process(agg, rec->parent_pid);
 	struct profile_process process;
 
 	if (owners_renew(&agg->owners, rec->pid) != 0)
@@ -328,18 +293,27 @@ static int process_fork(struct aggregate *agg, const struct krait_process_rec *r
 /* The process that a sample is of. One whose beginning was lost is made up from its pid alone. */
 static uint32_t process_number(struct aggregate *agg, uint32_t pid)
 {
-	uint32_t num = process_find(agg, pid);
+	uint32_t num = tables_process(agg, pid);
 	struct profile_process process = {.pid = pid};
 
 	if (num != INDEX_NONE)
 		return num;
 	process.comm = process.cmdline = intern_str(agg->in, "[unknown]");
-	return process_add(agg, &process);
+	return tables_add_process(agg, &process);
 }
 
 static uint64_t thread_hash(const struct profile_thread *t)
 {
 	return hash_pair(t->process_idx, t->tid ^ t->interp_id << 32);
+}
+
+uint32_t tables_add_thread(struct aggregate *agg, const struct profile_thread *thread)
+{
+	uint32_t num = TABLE_GROW(&agg->threads, thread_hash(thread));
+
+	if (num != INDEX_NONE)
+		agg->threads.items[num] = *thread;
+	return num;
 }
 
 static uint32_t thread_find(struct aggregate *agg, const struct profile_thread *wanted)
@@ -372,10 +346,7 @@ static uint32_t thread_number(struct aggregate *agg, uint32_t pid, uint32_t tid,
 	if (thread.main_idx == INDEX_NONE)
 		return INDEX_NONE;
 	thread.name = intern_str(agg->in, "");
-	num = TABLE_GROW(&agg->threads, thread_hash(&thread));
-	if (num != INDEX_NONE)
-		agg->threads.items[num] = thread;
-	return num;
+	return tables_add_thread(agg, &thread);
 }
 
 static int thread_named(struct aggregate *agg, const struct krait_process_rec *rec)
@@ -392,7 +363,7 @@ static int thread_named(struct aggregate *agg, const struct krait_process_rec *r
 /* Python's name of a thread comes late: its life may be over, and begins none. */
 static void thread_py_named(struct aggregate *agg, const struct krait_process_rec *rec)
 {
-	struct profile_thread thread = {.process_idx = process_find(agg, rec->pid),
+	struct profile_thread thread = {.process_idx = tables_process(agg, rec->pid),
 					.tid = rec->tid};
 	uint32_t num = thread_find(agg, &thread);
 
@@ -415,9 +386,12 @@ static int add_process(struct aggregate *agg, const struct krait_process_rec *re
 		thread_py_named(agg, rec);
 		return 0;
 	case KRAIT_PROCESS_EXEC:
-	case KRAIT_PROCESS_EXIT:
 		process_end(agg, rec->pid, rec->time_ns);
 		return owners_renew(&agg->owners, rec->pid);
+	case KRAIT_PROCESS_EXIT:
+		process_end(agg, rec->pid, rec->time_ns);
+		owners_end(&agg->owners, rec->pid);
+		return 0;
 	default:
 		return 0;
 	}
@@ -572,6 +546,7 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 		.total_cnt = agg->total_cnt,
 		.outside_cnt = agg->outside_cnt,
 		.samples_unnamed = agg->samples_unnamed,
+		.strings = agg->in,
 	};
 	memcpy(p->counters, counters, sizeof(p->counters));
 	return p;

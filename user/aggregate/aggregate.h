@@ -29,4 +29,14 @@ int aggregate_add(struct aggregate *agg, const struct krait_hdr *rec);
 const struct profile *aggregate_profile(struct aggregate *agg, const struct profile_meta *meta,
 					const uint64_t *counters);
 
+/*
+ * The profile of what came since the last take, or the start; from here on samples are counted from
+ * zero. `counters` are the kernel's from the start of the run; the profile has their difference.
+ * What only processes were about that have ended is forgotten now and then, so that a run of any
+ * length takes the memory of what lives. The caller frees it with profile_free, before or after
+ * aggregate_free. NULL with errno set if there is no memory; then it is only to be freed.
+ */
+struct profile *aggregate_take(struct aggregate *agg, const struct profile_meta *meta,
+			       const uint64_t *counters);
+
 #endif

@@ -43,7 +43,10 @@ uint32_t owners_find(struct owners *owners, uint32_t pid)
 
 	if (!owner)
 		owner = add(owners, pid);
-	return owner ? owner->num : 0;
+	if (!owner)
+		return 0;
+	owner->has_ended = false;
+	return owner->num;
 }
 
 int owners_renew(struct owners *owners, uint32_t pid)
@@ -53,5 +56,58 @@ int owners_renew(struct owners *owners, uint32_t pid)
 	if (!owner)
 		return add(owners, pid) ? 0 : -ENOMEM;
 	owner->num = ++owners->given;
+	owner->has_ended = false;
 	return 0;
+}
+
+void owners_end(struct owners *owners, uint32_t pid)
+{
+	struct owner *owner = find(owners, pid);
+
+	if (!owner)
+		return;
+	owner->num = ++owners->given;
+	owner->has_ended = true;
+}
+
+int owners_compact(struct owners *owners)
+{
+	struct owners kept = {.given = owners->given};
+
+	for (uint32_t i = 0; i < owners->cnt; i++) {
+		struct owner *owner = &owners->items[i];
+
+		if (owner->has_ended)
+			continue;
+		if (!add(&kept, owner->pid)) {
+			owners_release(&kept);
+			return -ENOMEM;
+		}
+		kept.items[kept.last].num = owner->num;
+	}
+	kept.given = owners->given;
+	owners_release(owners);
+	*owners = kept;
+	return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+uint32_t *owners_numbers(const struct owners *owners, uint32_t *cnt)
+{
+	uint32_t *numbers = malloc((owners->cnt + 1UL) * sizeof(*numbers));
+
+	*cnt = 0;
+	if (!numbers)
+		return NULL;
+	for (uint32_t i = 0; i < owners->cnt; i++)
+		if (!owners->items[i].has_ended)
+			numbers[(*cnt)++] = owners->items[i].num;
+	qsort(numbers, *cnt, sizeof(*numbers), by_value);
+	return numbers;
 }

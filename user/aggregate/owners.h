@@ -9,6 +9,7 @@
 #ifndef KRAIT_AGGREGATE_OWNERS_H
 #define KRAIT_AGGREGATE_OWNERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "user/base/index.h"
@@ -17,6 +18,7 @@ struct owners {
 	struct owner {
 		uint32_t pid;
 		uint32_t num;
+		bool has_ended; /* and nothing was heard of the pid since */
 	} * items;
 	uint32_t cnt, cap;
 	struct index by_pid;
@@ -28,7 +30,15 @@ void owners_release(struct owners *owners);
 
 /* The number of the pid's present life, from 1 on; 0 without memory. */
 uint32_t owners_find(struct owners *owners, uint32_t pid);
-/* Another life of the pid begins: exec, exit, or it is a new child. 0 or -ENOMEM. */
+/* Another life of the pid begins: exec, or it is a new child. 0 or -ENOMEM. */
 int owners_renew(struct owners *owners, uint32_t pid);
+/* The pid's life is over. */
+void owners_end(struct owners *owners, uint32_t pid);
+
+/* Drops those that are over: their numbers are given to nobody else. 0 or -ENOMEM; then nothing has
+ * changed. */
+int owners_compact(struct owners *owners);
+/* The numbers of those that are not, rising: cnt of them; the caller frees. NULL without memory. */
+uint32_t *owners_numbers(const struct owners *owners, uint32_t *cnt);
 
 #endif

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "bpf/abi/ledger.h"
+#include "user/base/intern.h"
 #include "user/base/packed.h"
 #include "user/symbolize/frames.h" /* struct profile_function, struct profile_frame */
 
@@ -72,10 +73,13 @@ struct profile {
 	uint64_t outside_cnt;		  /* of them, of threads that ran no Python frame */
 	uint64_t counters[KRAIT_CNT_CNT]; /* the kernel's ledger */
 	uint64_t samples_unnamed;	  /* samples received whose stack never arrived */
+	struct intern *strings;		  /* a copy holds it */
 };
 
-/* A copy that stays as it is while the aggregate goes on, and after which any thread may read it;
- * its strings are the aggregate's, which must outlive it. NULL without memory. */
+/*
+ * A copy that stays as it is, and may be read by any thread, whatever the aggregate goes on to do:
+ * the samples, and of all else what they refer to, in the same order. NULL without memory.
+ */
 struct profile *profile_copy(const struct profile *profile);
 void profile_free(struct profile *copy);
 

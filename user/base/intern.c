@@ -7,6 +7,7 @@
 #include "user/base/intern.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ static const char empty[] = "";
 struct intern {
 	struct entry *entries;
 	uint64_t key[2];
+	atomic_uint holders;
 };
 
 static uint64_t rotl(uint64_t value, unsigned int bits)
@@ -84,9 +86,17 @@ struct intern *intern_new(void)
 {
 	struct intern *in = calloc(1, sizeof(*in));
 
+	if (in)
+		atomic_init(&in->holders, 1);
 	/* Without random bytes (no kernel since 3.17 refuses them) only the defence is gone. */
 	if (in && getrandom(in->key, sizeof(in->key), GRND_NONBLOCK) < 0)
 		in->key[0] = (uintptr_t)in;
+	return in;
+}
+
+struct intern *intern_hold(struct intern *in)
+{
+	atomic_fetch_add(&in->holders, 1);
 	return in;
 }
 
@@ -94,7 +104,7 @@ void intern_free(struct intern *in)
 {
 	struct entry *entry, *tmp;
 
-	if (!in)
+	if (!in || atomic_fetch_sub(&in->holders, 1) > 1)
 		return;
 	HASH_ITER (hh, in->entries, entry, tmp) {
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): uthash's list is lost on it */

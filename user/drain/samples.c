@@ -56,8 +56,9 @@ static bool balances(const uint64_t *counters)
 {
 	uint64_t sum = counters[KRAIT_CNT_SAMPLES];
 
-	for (int i = 1; i < KRAIT_LOSS_CNT; i++)
-		sum += counters[i];
+	for (unsigned int i = 0; i < KRAIT_CNT_CNT; i++)
+		if (krait_part_of(i) == KRAIT_PART_LOSS)
+			sum += counters[i];
 	return sum == counters[KRAIT_CNT_TARGET_TICKS];
 }
 

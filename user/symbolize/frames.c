@@ -131,6 +131,23 @@ uint32_t frames_number(struct frames *f, uint32_t owner, const struct krait_fram
 	return num;
 }
 
+int frames_move(struct frames *to, struct frames *from, const uint32_t *owners, uint32_t cnt)
+{
+	return symbolizer_move(to->sym, from->sym, owners, cnt);
+}
+
+uint32_t frames_carry(struct frames *to, const struct frames *from, uint32_t num)
+{
+	const struct profile_frame *frame = &from->frames.items[num];
+	const struct profile_function *fn = &from->functions.items[frame->function_idx];
+	const struct symbol s = {.name = intern_str(to->in, fn->name),
+				 .file = intern_str(to->in, fn->file),
+				 .first_line = fn->first_line,
+				 .line = frame->line};
+
+	return symbol_number(to, &s);
+}
+
 struct frame_arrays frames_arrays(const struct frames *f)
 {
 	return (struct frame_arrays){

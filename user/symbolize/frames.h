@@ -35,6 +35,11 @@ void frames_free(struct frames *f);
 /* Takes in a checked CODE record. The owner is as in symbolizer.h. 0 or -ENOMEM. */
 int frames_add_code(struct frames *f, uint32_t owner, const struct krait_code_rec *rec);
 
+/* Has `to`, which is new, know the code objects of these owners: symbolizer_move. 0 or -ENOMEM. */
+int frames_move(struct frames *to, struct frames *from, const uint32_t *owners, uint32_t cnt);
+/* The number in `to` of what has number `num` in `from`, or FRAME_NO_MEMORY. */
+uint32_t frames_carry(struct frames *to, const struct frames *from, uint32_t num);
+
 #define FRAME_NO_MEMORY UINT32_MAX
 #define FRAME_HIDDEN (UINT32_MAX - 1) /* the interpreter's own: not to be shown */
 

@@ -240,6 +240,67 @@ int symbolizer_add(struct symbolizer *sym, uint32_t owner, const struct krait_co
 	return 0;
 }
 
+static int by_value(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Moves a body, with what it holds, and its names, which are the old table's. Its number, or
+ * INDEX_NONE without memory. */
+static uint32_t body_move(struct symbolizer *to, struct body *body)
+{
+	if (array_reserve((void **)&to->bodies, &to->body_cap, to->body_cnt + 1, sizeof(*body)) !=
+	    0)
+		return INDEX_NONE;
+	to->bodies[to->body_cnt] = *body;
+	body->lines = NULL;
+	body->marks = NULL;
+	body = &to->bodies[to->body_cnt];
+	if (body->name) {
+		body->name = intern_str(to->in, body->name);
+		body->file = intern_str(to->in, body->file);
+	}
+	if (body->name && body->lines_total && has_all_lines(body))
+		index_add(&to->by_body, body_hash(body), to->body_cnt);
+	return to->body_cnt++;
+}
+
+/* Moves the code object, and its body if no other has taken that along: moved[] has the new numbers
+ * of the bodies. 0 or -ENOMEM. */
+static int code_move(struct symbolizer *to, struct symbolizer *from, const struct code *code,
+		     uint32_t *moved)
+{
+	uint32_t *body_idx = &moved[code->body_idx];
+
+	if (*body_idx == INDEX_NONE)
+		*body_idx = body_move(to, &from->bodies[code->body_idx]);
+	if (*body_idx == INDEX_NONE ||
+	    array_reserve((void **)&to->codes, &to->code_cap, to->code_cnt + 1, sizeof(*code)) !=
+		    0 ||
+	    index_add(&to->by_id, code_hash(code->owner, code->id), to->code_cnt) != 0)
+		return -ENOMEM;
+	to->codes[to->code_cnt] = *code;
+	to->codes[to->code_cnt++].body_idx = *body_idx;
+	return 0;
+}
+
+int symbolizer_move(struct symbolizer *to, struct symbolizer *from, const uint32_t *owners,
+		    uint32_t cnt)
+{
+	uint32_t *moved = malloc((from->body_cnt + 1UL) * sizeof(*moved));
+	int err = moved ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; !err && i < from->body_cnt; i++)
+		moved[i] = INDEX_NONE;
+	for (uint32_t i = 0; !err && i < from->code_cnt; i++)
+		if (bsearch(&from->codes[i].owner, owners, cnt, sizeof(*owners), by_value))
+			err = code_move(to, from, &from->codes[i], moved);
+	free(moved);
+	return err;
+}
+
 static const char *mark_text(uint32_t mark)
 {
 	switch (mark) {

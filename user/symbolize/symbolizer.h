@@ -38,6 +38,13 @@ void symbolizer_free(struct symbolizer *sym);
 /* Takes in a checked CODE record (copies what it needs). 0 or -ENOMEM. */
 int symbolizer_add(struct symbolizer *sym, uint32_t owner, const struct krait_code_rec *rec);
 
+/*
+ * Has `to`, which is new, know of the code objects of these owners (cnt of them, rising) what
+ * `from` does; only symbolizer_free is left for `from` then. 0 or -ENOMEM.
+ */
+int symbolizer_move(struct symbolizer *to, struct symbolizer *from, const uint32_t *owners,
+		    uint32_t cnt);
+
 /* The number of what the code object says, or INDEX_NONE as long as that is not known. Those of
  * several processes that say the same have one number; no other will ever have it. */
 uint32_t symbolizer_body(const struct symbolizer *sym, uint32_t owner, uint64_t code_id);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What an aggregate holds, for its own files alone. */
+#ifndef KRAIT_AGGREGATE_TABLES_H
+#define KRAIT_AGGREGATE_TABLES_H
+
+#include "user/aggregate/aggregate.h"
+#include "user/aggregate/owners.h"
+#include "user/base/packed.h"
+#include "user/base/strbuf.h"
+#include "user/base/table.h"
+#include "user/symbolize/frames.h"
+
+struct binding {
+	uint64_t stack_id;
+	uint64_t interp_id;
+	uint32_t owner;
+	uint32_t stack_idx;
+	uint32_t tid;	     /* the thread that the binding's last sample was of, */
+	uint32_t life;	     /* and agg->life then */
+	uint32_t sample_idx; /* where it was counted; INDEX_NONE: nowhere yet */
+	bool is_outside;     /* of Python: KRAIT_MARK_OUTSIDE */
+};
+
+struct aggregate {
+	struct intern *in;
+	struct frames *frames;
+	TABLE(struct profile_stack) stacks;
+	TABLE(struct profile_process) processes; /* index: of those alive, by pid */
+	TABLE(struct profile_thread) threads;
+	TABLE(struct profile_sample) samples;
+	TABLE(struct binding) bindings;
+	struct owners owners;
+	struct packed frame_idx;
+	uint32_t *fresh; /* the numbers of the stack that is looked at */
+	uint32_t fresh_cnt, fresh_cap;
+	uint64_t total_cnt, outside_cnt, samples_unnamed;
+	uint32_t life; /* how often a life began or ended: what is known of threads is old then */
+	struct strbuf text;
+	struct profile profile;
+	uint64_t taken_counters[KRAIT_CNT_CNT]; /* when samples were taken last */
+	uint32_t kept_cnt; /* what the last compaction has kept: see weight() */
+};
+
+/* The number of the stack that agg->fresh is: an old one's if it is equal; or INDEX_NONE. */
+uint32_t tables_stack(struct aggregate *agg);
+int tables_add_binding(struct aggregate *agg, const struct binding *binding);
+/* The number of the pid's present life, or INDEX_NONE. */
+uint32_t tables_process(struct aggregate *agg, uint32_t pid);
+/* The number of a new life, or INDEX_NONE. */
+uint32_t tables_add_process(struct aggregate *agg, const struct profile_process *process);
+uint32_t tables_add_thread(struct aggregate *agg, const struct profile_thread *thread);
+
+/* Keeps what belongs to processes that live, and frees the rest with all of its strings: what is
+ * kept moves into new tables. There must be no samples. 0 or -ENOMEM: then it is only to be freed.
+ */
+int windows_compact(struct aggregate *agg);
+
+#endif
