@@ -56,6 +56,13 @@ def stop(proc):
         pass
 
 
+def default_signals():
+    """A shell has what it starts in the background, and nohup what it starts, ignore some signals: a
+    program that was meant to end by one would go on."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def run(argv, timeout_s, stdin=None):
     """Runs a program, passing its output on as it comes. (exit status, output); -1 after a timeout."""
     env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
@@ -67,6 +74,7 @@ def run(argv, timeout_s, stdin=None):
         cwd=ROOT,
         env=env,
         start_new_session=True,
+        preexec_fn=default_signals,
     )
     timed_out = []
 

@@ -50,3 +50,20 @@ def test_one_red(tmp_path, red, how):
     green = 2 * len(suite.SUITES) - 1 - (1 if red == "lint" else 2)
     passed = green + (how == "counted" and red != "lint")
     assert lines[-1] == "%d passed, 1 failed" % passed
+
+
+SHOWS_SIGNALS = """
+import signal
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    assert signal.getsignal(number) != signal.SIG_IGN, number
+"""
+
+
+def test_a_suite_has_its_signals(tmp_path):
+    """Also when `make test` runs in the background of a script, or under nohup."""
+    script = tmp_path / "shows.py"
+    script.write_text(SHOWS_SIGNALS)
+    ignoring = ["sh", "-c", "trap '' INT QUIT HUP; exec \"$@\"", "sh"]
+    command = [sys.executable, RUNNER, "script", "signals", str(script)]
+    run = subprocess.run(ignoring + command, stdout=subprocess.PIPE, text=True)
+    assert run.stdout.splitlines()[-1] == "signals: 1 passed, 0 failed, 0 skipped"
