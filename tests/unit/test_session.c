@@ -257,7 +257,7 @@ static void test_malformed(void **state)
 	for (uint32_t i = 0; i < 3; i++)
 		bad[i] = fake_sample(fake.now_ns);
 	bad[0].h.kind = 9;
-	bad[1].h.bytes = sizeof(bad[1].sample) + 8;
+	bad[1].h.bytes = sizeof(bad[1].sample) - 8;
 	bad[2] = (union queued){
 		.process = {.h = {.kind = KRAIT_PROCESS, .bytes = sizeof(struct krait_process_rec)},
 			    .what = KRAIT_PROCESS_SEEN,

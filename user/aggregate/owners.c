@@ -91,13 +91,6 @@ int owners_compact(struct owners *owners)
 	return 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 uint32_t *owners_numbers(const struct owners *owners, uint32_t *cnt)
 {
 	uint32_t *numbers = malloc((owners->cnt + 1UL) * sizeof(*numbers));
@@ -108,6 +101,6 @@ uint32_t *owners_numbers(const struct owners *owners, uint32_t *cnt)
 	for (uint32_t i = 0; i < owners->cnt; i++)
 		if (!owners->items[i].has_ended)
 			numbers[(*cnt)++] = owners->items[i].num;
-	qsort(numbers, *cnt, sizeof(*numbers), by_value);
+	qsort(numbers, *cnt, sizeof(*numbers), compare_u32);
 	return numbers;
 }

@@ -38,13 +38,6 @@ struct move {
 	uint32_t *threads;
 };
 
-static int by_number(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 static int move_processes(struct move *m)
 {
 	for (uint32_t i = 0; i < m->from->processes.cnt; i++) {
@@ -109,7 +102,7 @@ static int move_bindings(struct move *m)
 	for (uint32_t i = 0; i < m->from->bindings.cnt; i++) {
 		struct binding b = m->from->bindings.items[i];
 
-		if (!bsearch(&b.owner, m->owners, m->owner_cnt, sizeof(b.owner), by_number))
+		if (!bsearch(&b.owner, m->owners, m->owner_cnt, sizeof(b.owner), compare_u32))
 			continue;
 		if (carry_frames(m, &m->from->stacks.items[b.stack_idx]) != 0)
 			return -ENOMEM;

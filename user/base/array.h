@@ -37,4 +37,12 @@ static inline int array_reserve(void **items, uint32_t *cap, uint32_t need, size
 	return 0;
 }
 
+/* For qsort and bsearch of uint32_t. */
+static inline int compare_u32(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
 #endif

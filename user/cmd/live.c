@@ -98,9 +98,9 @@ static int loop(struct live *l)
 	struct pollfd fds[] = {{.fd = session_fd(l->session), .events = POLLIN},
 			       {.fd = l->signal_fd, .events = POLLIN},
 			       {.fd = l->opts->reader_fd}};
-	int ret = 1;
+	int ret = 1, err = 0;
 
-	while (ret == 1 && !l->is_over) {
+	while (ret == 1 && !err && !l->is_over) {
 		if (poll(fds, 3, -1) < 0 && errno != EINTR)
 			return -errno;
 		if (fds[1].revents)
@@ -108,9 +108,9 @@ static int loop(struct live *l)
 		l->is_over |= fds[2].revents != 0; /* what is written then fails, and says why */
 		ret = session_step(l->session);
 		if (ret >= 0)
-			ret = each_second(l) ?: ret;
+			err = each_second(l);
 	}
-	return ret < 0 ? ret : 0;
+	return ret < 0 ? ret : err;
 }
 
 int live_run(struct session *s, const struct live_opts *opts)

@@ -240,13 +240,6 @@ int symbolizer_add(struct symbolizer *sym, uint32_t owner, const struct krait_co
 	return 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* Moves a body, with what it holds, and its names, which are the old table's. Its number, or
  * INDEX_NONE without memory. */
 static uint32_t body_move(struct symbolizer *to, struct body *body)
@@ -295,7 +288,7 @@ int symbolizer_move(struct symbolizer *to, struct symbolizer *from, const uint32
 	for (uint32_t i = 0; !err && i < from->body_cnt; i++)
 		moved[i] = INDEX_NONE;
 	for (uint32_t i = 0; !err && i < from->code_cnt; i++)
-		if (bsearch(&from->codes[i].owner, owners, cnt, sizeof(*owners), by_value))
+		if (bsearch(&from->codes[i].owner, owners, cnt, sizeof(*owners), compare_u32))
 			err = code_move(to, from, &from->codes[i], moved);
 	free(moved);
 	return err;
