@@ -569,7 +569,7 @@ KRAIT_GLOBAL int tick_learn(struct scratch *s)
 	r->pid = pid_of(task);
 	r->tid = tid_of(task);
 	r->proc.mm = s->mm;
-	r->generation = generation; /* before the verdict is looked up */
+	r->generation = generation; /* before the result is looked up */
 	r->state = KRAIT_PROC_IGNORED;
 	r->epoch = s->epoch;
 	p = s->mm && r->pid ? proc_of_tick(r->pid, s->mm) : NULL;

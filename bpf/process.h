@@ -3,8 +3,8 @@
  * Processes: which are targets, and the events that tell user space of their life.
  *
  * Discovery is driven by ticks. A process of which nothing is known costs user space a look when a
- * tick first hits it, so a host full of idle Pythons costs nothing. User space's verdict is about
- * an address space (krait_proc.mm): exec makes a new one, and with it every older verdict void,
+ * tick first hits it, so a host full of idle Pythons costs nothing. User space's result is about
+ * an address space (krait_proc.mm): exec makes a new one, and with it every older result void,
  * also one that is being written at that moment.
  *
  * A pid is what krait's own pid namespace calls a process, for so does the /proc that user space
@@ -39,7 +39,7 @@ struct {
 	__type(value, struct krait_proc);
 } procs SEC(".maps");
 
-/* Raised with every change of a verdict, after it: what a CPU remembers of a process (struct
+/* Raised with every change of a result, after it: what a CPU remembers of a process (struct
  * recent) holds for one generation. Beside `epoch`, on one cache line. */
 volatile __u32 generation = 1;
 
@@ -149,7 +149,7 @@ static __always_inline bool proc_is_python(const struct krait_proc *p)
 	       p->state == KRAIT_PROC_UNSUPPORTED;
 }
 
-/* Forgets the verdict: the process runs in another address space now. */
+/* Forgets the result: the process runs in another address space now. */
 static __always_inline void proc_reset(struct krait_proc *p, __u32 pid, __u64 mm)
 {
 	p->state = KRAIT_PROC_UNKNOWN;
@@ -171,7 +171,7 @@ static __always_inline struct krait_proc *proc_add(__u32 pid, __u64 mm)
 	return bpf_map_lookup_elem(&procs, &pid);
 }
 
-/* Asks user space to judge the process, if it is time. */
+/* Asks user space to classify the process, if it is time. */
 static __always_inline void proc_ask(struct krait_proc *p, __u32 pid, __u64 now_ns)
 {
 	if (now_ns < p->look_at_ns)

@@ -86,7 +86,7 @@ struct code_build {
 
 /*
  * What the last ticks on this CPU found out about a thread and its process, so that the next one
- * needs none of the maps for it. True as long as the verdicts (process.h, `generation`) and the
+ * needs none of the maps for it. True as long as the results (process.h, `generation`) and the
  * epoch are the same; the thread state's address is no more than a place to look first.
  */
 struct recent {

@@ -138,7 +138,7 @@ struct krait_layout {
 
 /* What krait knows of a process. */
 enum krait_proc_state {
-	KRAIT_PROC_UNKNOWN = 0, /* user space has not judged it: ticks ask it to */
+	KRAIT_PROC_UNKNOWN = 0, /* user space has not classified it: ticks ask it to */
 	KRAIT_PROC_IGNORED = 1, /* no Python, or not asked for; ticks ask again, ever more rarely */
 	KRAIT_PROC_STARTING =
 		2, /* a Python whose runtime can't be verified yet; user space is at it */
@@ -154,7 +154,7 @@ struct krait_selection {
 
 /*
  * A value of the process map, by pid. The kernel makes, copies (fork) and deletes entries; user
- * space fills in its verdict. `mm` is the address space that the verdict is about: a tick that
+ * space fills in the result. `mm` is the address space that the result is about: a tick that
  * finds another one in the task knows that the process has called exec since, and starts over,
  * whatever user space wrote in between.
  */

@@ -61,7 +61,8 @@ struct krait_hdr {
 };
 
 enum krait_process_what {
-	KRAIT_PROCESS_SEEN = 1, /* kernel: a tick hit a process that user space has not judged */
+	KRAIT_PROCESS_SEEN =
+		1, /* kernel: a tick hit a process that user space has not classified */
 	KRAIT_PROCESS_EXEC = 2, /* kernel: it runs another program now */
 	KRAIT_PROCESS_FORK =
 		3, /* kernel: pid is the new child of parent_pid, and inherits its target */

@@ -205,7 +205,7 @@ static inline void parked_look(struct parked *p)
 	char path[64];
 
 	assert_non_null(d);
-	assert_int_equal(discover_look(d, p->pid, &p->target), 0);
+	assert_int_equal(discover_process(d, p->pid, &p->target), 0);
 	discover_free(d);
 	if (p->target.state != TARGET_READY)
 		fail_msg("%s: not found ready: %s", p->py->name, p->target.why);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * /proc/PID/maps and stat, as hostile processes can make them look; and discover_look on processes
- * that need no Python.
+ * /proc/PID/maps and stat, as hostile processes can make them look; and discover_process on
+ * processes that need no Python.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -191,17 +191,17 @@ static void test_look(void **state)
 	pid_t zombie;
 
 	(void)state;
-	assert_int_equal(discover_look(d, getpid(), &t), 0);
+	assert_int_equal(discover_process(d, getpid(), &t), 0);
 	assert_true(t.state == TARGET_NOT_PYTHON || t.state == TARGET_FORBIDDEN);
 	assert_int_equal(t.thread_cnt, 1);
 	assert_int_equal(t.pid, getpid());
-	assert_int_equal(discover_look(d, 0x3fffffff, &t), 0);
+	assert_int_equal(discover_process(d, 0x3fffffff, &t), 0);
 	assert_int_equal(t.state, TARGET_GONE);
 	zombie = fork();
 	if (!zombie)
 		_exit(0);
 	assert_int_equal(waitid(P_PID, zombie, &(siginfo_t){}, WEXITED | WNOWAIT), 0);
-	assert_int_equal(discover_look(d, zombie, &t), 0);
+	assert_int_equal(discover_process(d, zombie, &t), 0);
 	assert_int_equal(t.state, TARGET_GONE);
 	waitpid(zombie, NULL, 0);
 	discover_free(d);

@@ -289,7 +289,7 @@ static void look(uint64_t free_threaded, struct target *t)
 
 	fill_with(_PyRuntime, TABLE(py314t), 16, free_threaded);
 	assert_non_null(d);
-	assert_int_equal(discover_look(d, getpid(), t), 0);
+	assert_int_equal(discover_process(d, getpid(), t), 0);
 	discover_free(d);
 }
 

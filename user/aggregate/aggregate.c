@@ -266,7 +266,7 @@ static int process_info(struct aggregate *agg, const struct krait_process_rec *r
 		.began_ns = rec->time_ns,
 	};
 
-	/* Judged again in the same life, or before the exec that made it so was told. */
+	/* Classified again in the same life, or before the exec that made it so was told. */
 	if (old != INDEX_NONE && agg->processes.items[old].cmdline == process.cmdline &&
 	    agg->processes.items[old].py_version == process.py_version) {
 		agg->processes.items[old].began_ns = process.began_ns;

@@ -5,7 +5,7 @@
  * A process is a Python because a CPython runtime is mapped into it, whatever its program is
  * called: python3, uwsgi, a game that embeds one. So each file that is mapped with executable code
  * is asked (elf.h) for the symbols of one and for the section .PyRuntime. The answer is cached per
- * file, so on a host whose processes share their libraries a look costs reading maps and one fstat
+ * file, so on a host whose processes share their libraries a scan costs reading maps and one fstat
  * per library.
  *
  * The version decides the structure. 3.13 and later describe themselves in the target's memory
@@ -15,13 +15,13 @@
  * layout is a claim made by a file or by a process, and prove.h holds it against the running
  * interpreter before a target is READY.
  *
- * The verdicts that are not final: STARTING (nothing initialised yet, or every attempt met a race)
- * and NOT_PYTHON (a program may load Python later) want another look; UNSUPPORTED and READY hold
+ * The results that are not final: STARTING (nothing initialised yet, or every attempt met a race)
+ * and NOT_PYTHON (a program may load Python later) want another scan; UNSUPPORTED and READY hold
  * until exec.
  *
  * Limits: a runtime that is linked into a shared library without a symbol for it, and one in no
  * file at all (packed programs), are not found. A file on a file system whose
- * server does not answer (FUSE, NFS) can make a look wait.
+ * server does not answer (FUSE, NFS) can make a scan wait.
  */
 #include "user/discover/discover.h"
 
@@ -51,8 +51,8 @@ struct discover {
 	struct elf_cache *files;
 };
 
-/* One look: what is open, and the verdict in the making. */
-struct look {
+/* One scan: what is open, and the result in the making. */
+struct scan {
 	struct discover *d;
 	struct procfs proc;
 	struct memory mem;
@@ -61,8 +61,8 @@ struct look {
 };
 
 /*
- * A look that takes longer than this leaves the rest of the files for the next one; what it read is
- * remembered. Only a process made to be slow to look at has so much that is new.
+ * A scan that takes longer than this leaves the rest of the files for the next one; what it read is
+ * remembered. Only a process made to be slow to scan has so much that is new.
  */
 #define LOOK_MAX_NS 500000000
 
@@ -91,10 +91,10 @@ void discover_free(struct discover *d)
 	free(d);
 }
 
-/* ---- Verdicts ---- */
+/* ---- Results ---- */
 
 __attribute__((format(printf, 3, 4))) static void
-set_verdict(struct target *out, enum target_state state, const char *why, ...)
+set_result(struct target *out, enum target_state state, const char *why, ...)
 {
 	va_list ap;
 
@@ -110,19 +110,19 @@ static int set_trouble(struct target *out, int err, const char *what)
 	switch (-err) {
 	case ENOENT:
 	case ESRCH:
-		set_verdict(out, TARGET_GONE, "the process has ended");
+		set_result(out, TARGET_GONE, "the process has ended");
 		return 0;
 	case EACCES:
 	case EPERM:
-		set_verdict(out, TARGET_FORBIDDEN, "its %s may not be read: %s", what,
-			    geteuid() ? "run krait as root, or give it cap_sys_ptrace and "
-					"cap_dac_read_search"
-				      : "krait needs CAP_SYS_PTRACE over it");
+		set_result(out, TARGET_FORBIDDEN, "its %s may not be read: %s", what,
+			   geteuid() ? "run krait as root, or give it cap_sys_ptrace and "
+				       "cap_dac_read_search"
+				     : "krait needs CAP_SYS_PTRACE over it");
 		return 0;
 	case ESTALE:
-		set_verdict(out, TARGET_FORBIDDEN,
-			    "a file that it has mapped was deleted or replaced: to read it krait "
-			    "needs cap_checkpoint_restore, or root");
+		set_result(out, TARGET_FORBIDDEN,
+			   "a file that it has mapped was deleted or replaced: to read it krait "
+			   "needs cap_checkpoint_restore, or root");
 		return 0;
 	default:
 		return err;
@@ -132,19 +132,19 @@ static int set_trouble(struct target *out, int err, const char *what)
 static void set_unsupported_version(struct target *out, int major, int minor)
 {
 	if (minor < 0)
-		set_verdict(out, TARGET_UNSUPPORTED, "CPython %d: krait reads " LAYOUT_VERSIONS,
-			    major);
+		set_result(out, TARGET_UNSUPPORTED, "CPython %d: krait reads " LAYOUT_VERSIONS,
+			   major);
 	else
-		set_verdict(out, TARGET_UNSUPPORTED, "CPython %d.%d: krait reads " LAYOUT_VERSIONS,
-			    major, minor);
+		set_result(out, TARGET_UNSUPPORTED, "CPython %d.%d: krait reads " LAYOUT_VERSIONS,
+			   major, minor);
 }
 
 /* Up to 3.12 every object has two links before its count then: object.h, _PyObject_HEAD_EXTRA. */
 static void set_trace_refs(struct target *out, unsigned int major, unsigned int minor)
 {
-	set_verdict(out, TARGET_UNSUPPORTED,
-		    "CPython %u.%u built with Py_TRACE_REFS, so its objects have another structure",
-		    major, minor);
+	set_result(out, TARGET_UNSUPPORTED,
+		   "CPython %u.%u built with Py_TRACE_REFS, so its objects have another structure",
+		   major, minor);
 }
 
 /* ---- A runtime: its version, its layout, its proof ---- */
@@ -164,13 +164,13 @@ static uint64_t runtime_addr(const struct found *f)
  * The version, from what is closest to the interpreter: its debug offsets, else Py_Version, else
  * the symbols and strings of the file. 0 if nothing tells.
  */
-static uint32_t find_version(const struct look *l, const struct found *f, bool *has_offsets)
+static uint32_t find_version(const struct scan *scan, const struct found *f, bool *has_offsets)
 {
 	char head[DEBUG_OFFSETS_HEAD_BYTES];
 	uint64_t hex;
 
 	*has_offsets = false;
-	if (!memory_read(&l->mem, runtime_addr(f), head, sizeof(head))) {
+	if (!memory_read(&scan->mem, runtime_addr(f), head, sizeof(head))) {
 		uint32_t version = debug_offsets_version(head);
 
 		*has_offsets = version != 0;
@@ -178,13 +178,13 @@ static uint32_t find_version(const struct look *l, const struct found *f, bool *
 			return version;
 	}
 	if (f->info->version_addr &&
-	    !memory_read_u64(&l->mem, f->info->version_addr + f->bias, &hex))
+	    !memory_read_u64(&scan->mem, f->info->version_addr + f->bias, &hex))
 		return hex <= UINT32_MAX ? hex : 0;
 	return pyversion_hex(f->info->major, f->info->minor, f->info->micro);
 }
 
-/* 0 with *out set, or -ENOTSUP with the verdict set. */
-static int find_layout(const struct look *l, const struct found *f, uint32_t version,
+/* 0 with *out set, or -ENOTSUP with the result set. */
+static int find_layout(const struct scan *scan, const struct found *f, uint32_t version,
 		       bool has_offsets, struct py_layout *out)
 {
 	const struct py_layout *row;
@@ -192,44 +192,44 @@ static int find_layout(const struct look *l, const struct found *f, uint32_t ver
 	const char *why;
 	unsigned int major = pyversion_major(version), minor = pyversion_minor(version);
 
-	l->out->py_version = version;
+	scan->out->py_version = version;
 	if (!version) {
-		set_verdict(l->out, TARGET_UNSUPPORTED, "a CPython whose version can't be found");
+		set_result(scan->out, TARGET_UNSUPPORTED, "a CPython whose version can't be found");
 		return -ENOTSUP;
 	}
 	if (!layout_is_supported(major, minor)) {
-		set_unsupported_version(l->out, major, minor);
+		set_unsupported_version(scan->out, major, minor);
 		return -ENOTSUP;
 	}
 	row = layout_of_version(major, minor);
 	if (row && f->info->has_trace_refs) {
-		set_trace_refs(l->out, major, minor);
+		set_trace_refs(scan->out, major, minor);
 		return -ENOTSUP;
 	}
 	if (row) {
 		*out = *row;
 		return 0;
 	}
-	if (!has_offsets || memory_read(&l->mem, runtime_addr(f), bytes, sizeof(bytes))) {
-		set_verdict(l->out, TARGET_STARTING, "its debug offsets can't be read yet");
+	if (!has_offsets || memory_read(&scan->mem, runtime_addr(f), bytes, sizeof(bytes))) {
+		set_result(scan->out, TARGET_STARTING, "its debug offsets can't be read yet");
 		return -ENOTSUP;
 	}
 	if (debug_offsets_parse(bytes, out, &why)) {
-		set_verdict(l->out, TARGET_UNSUPPORTED, "CPython 3.%u: %s", minor, why);
+		set_result(scan->out, TARGET_UNSUPPORTED, "CPython 3.%u: %s", minor, why);
 		return -ENOTSUP;
 	}
 	return 0;
 }
 
 /* Holds the layout against the process. args: the addresses. */
-static void judge_layout(const struct look *l, const struct found *f,
-			 const struct py_layout *layout, struct prove_args args)
+static void classify_layout(const struct scan *scan, const struct found *f,
+			    const struct py_layout *layout, struct prove_args args)
 {
-	struct target *out = l->out;
+	struct target *out = scan->out;
 	const char *why;
 
-	args.mem = &l->mem;
-	args.proc = &l->proc;
+	args.mem = &scan->mem;
+	args.proc = &scan->proc;
 	args.layout = layout;
 	if (f->info->code_type_addr)
 		args.code_type_addr = f->info->code_type_addr + f->bias;
@@ -239,12 +239,11 @@ static void judge_layout(const struct look *l, const struct found *f,
 		out->why[0] = 0;
 		break;
 	case PROOF_NOT_YET:
-		set_verdict(out, TARGET_STARTING, "%s", why);
+		set_result(out, TARGET_STARTING, "%s", why);
 		break;
 	case PROOF_WRONG:
-		set_verdict(out, TARGET_UNSUPPORTED, "CPython %u.%u, but %s (a patched build?)",
-			    pyversion_major(out->py_version), pyversion_minor(out->py_version),
-			    why);
+		set_result(out, TARGET_UNSUPPORTED, "CPython %u.%u, but %s (a patched build?)",
+			   pyversion_major(out->py_version), pyversion_minor(out->py_version), why);
 		break;
 	}
 	out->interp_head_addr = args.interp_head_addr;
@@ -258,64 +257,63 @@ static void set_eval(struct target *out, const struct found *f)
 	out->eval_bytes = f->info->eval_addr ? f->info->eval_bytes : 0;
 }
 
-static void judge_runtime_as(const struct look *l, const struct found *f,
-			     const struct py_layout *layout)
+static void classify_runtime_as(const struct scan *scan, const struct found *f,
+				const struct py_layout *layout)
 {
 	struct prove_args args = {
 		.interp_head_addr = runtime_addr(f) + layout->interp_head_off,
 		.initialized_addr = runtime_addr(f) + layout->initialized_off,
 	};
 
-	l->out->runtime_addr = runtime_addr(f);
-	l->out->runtime_bytes = f->info->runtime_bytes;
-	set_eval(l->out, f);
-	l->out->current_addr = layout->current_off ? runtime_addr(f) + layout->current_off : 0;
-	l->out->collecting_addr =
+	scan->out->runtime_addr = runtime_addr(f);
+	scan->out->runtime_bytes = f->info->runtime_bytes;
+	set_eval(scan->out, f);
+	scan->out->current_addr = layout->current_off ? runtime_addr(f) + layout->current_off : 0;
+	scan->out->collecting_addr =
 		layout->collecting_off ? runtime_addr(f) + layout->collecting_off : 0;
-	judge_layout(l, f, layout, args);
+	classify_layout(scan, f, layout, args);
 }
 
 /*
  * Found by its section alone, a CPython before 3.13 has no symbol that tells its version, and its
  * strings may be another library's that is linked in. So it is what it proves to be.
  */
-static void judge_unversioned(const struct look *l, const struct found *f)
+static void classify_unversioned(const struct scan *scan, const struct found *f)
 {
 	const struct elf_info *info = f->info;
 	bool is_starting = false;
 
 	for (int minor = SECTION_MINOR_MIN; minor < OFFSETS_MINOR_MIN; minor++) {
-		l->out->py_version =
+		scan->out->py_version =
 			pyversion_hex(3, minor, minor == info->minor ? info->micro : 0);
-		judge_runtime_as(l, f, layout_of_version(3, minor));
-		if (l->out->state == TARGET_READY)
+		classify_runtime_as(scan, f, layout_of_version(3, minor));
+		if (scan->out->state == TARGET_READY)
 			return;
-		is_starting |= l->out->state == TARGET_STARTING;
+		is_starting |= scan->out->state == TARGET_STARTING;
 	}
-	l->out->py_version = pyversion_hex(info->major, info->minor, info->micro);
+	scan->out->py_version = pyversion_hex(info->major, info->minor, info->micro);
 	if (is_starting)
-		set_verdict(l->out, TARGET_STARTING, "the interpreter is not initialised yet");
+		set_result(scan->out, TARGET_STARTING, "the interpreter is not initialised yet");
 	else
-		set_verdict(
-			l->out, TARGET_UNSUPPORTED,
-			"a CPython with the structure of neither 3.10, 3.11 nor 3.12 (a patched "
-			"build?)");
+		set_result(scan->out, TARGET_UNSUPPORTED,
+			   "a CPython with the structure of neither 3.10, 3.11 nor 3.12 (a patched "
+			   "build?)");
 }
 
-static void judge_runtime(const struct look *l, const struct found *f)
+static void classify_runtime(const struct scan *scan, const struct found *f)
 {
 	bool has_offsets;
-	uint32_t version = find_version(l, f, &has_offsets);
+	uint32_t version = find_version(scan, f, &has_offsets);
 	struct py_layout layout;
 
 	if (f->info->found_by == ELF_BY_SECTION && !f->info->version_addr && !has_offsets)
-		judge_unversioned(l, f);
-	else if (!find_layout(l, f, version, has_offsets, &layout))
-		judge_runtime_as(l, f, &layout);
+		classify_unversioned(scan, f);
+	else if (!find_layout(scan, f, version, has_offsets, &layout))
+		classify_runtime_as(scan, f, &layout);
 }
 
 /* A CPython from before _PyRuntime. */
-static void judge_old(const struct look *l, const struct found *f)
+static void classify_old(const struct scan *scan, const struct found *f)
 {
 	const struct elf_info *info = f->info;
 	const struct py_layout *layout = NULL;
@@ -323,49 +321,49 @@ static void judge_old(const struct look *l, const struct found *f)
 	if (info->major >= 0 && info->minor >= 0)
 		layout = layout_of_version(info->major, info->minor);
 	if (!layout)
-		set_unsupported_version(l->out, info->major, info->minor);
+		set_unsupported_version(scan->out, info->major, info->minor);
 	else if (info->has_trace_refs)
-		set_trace_refs(l->out, info->major, info->minor);
+		set_trace_refs(scan->out, info->major, info->minor);
 	else if (!info->interp_head_addr)
-		set_verdict(l->out, TARGET_UNSUPPORTED,
-			    "CPython %d.%d, but the code of its PyInterpreterState_Head does not "
-			    "tell where its interpreters are",
-			    info->major, info->minor);
+		set_result(scan->out, TARGET_UNSUPPORTED,
+			   "CPython %d.%d, but the code of its PyInterpreterState_Head does not "
+			   "tell where its interpreters are",
+			   info->major, info->minor);
 	else
-		judge_layout(
-			l, f, layout,
+		classify_layout(
+			scan, f, layout,
 			(struct prove_args){.interp_head_addr = info->interp_head_addr + f->bias});
-	set_eval(l->out, f);
-	l->out->current_addr = info->current_addr + f->bias;
-	l->out->collecting_addr = info->collecting_addr ? info->collecting_addr + f->bias : 0;
+	set_eval(scan->out, f);
+	scan->out->current_addr = info->current_addr + f->bias;
+	scan->out->collecting_addr = info->collecting_addr ? info->collecting_addr + f->bias : 0;
 }
 
 /* ---- A module: is it a Python ---- */
 
-static void judge_python(const struct look *l, const struct found *f)
+static void classify_python(const struct scan *scan, const struct found *f)
 {
 	const struct elf_info *info = f->info;
-	struct target *out = l->out;
+	struct target *out = scan->out;
 
 	out->py_version = pyversion_hex(info->major, info->minor, info->micro);
 	switch (info->kind) {
 	case ELF_RUNTIME:
-		judge_runtime(l, f);
+		classify_runtime(scan, f);
 		break;
 	case ELF_OLD_CPYTHON:
-		judge_old(l, f);
+		classify_old(scan, f);
 		break;
 	case ELF_PYPY:
-		set_verdict(out, TARGET_UNSUPPORTED, "PyPy: krait reads CPython " LAYOUT_VERSIONS);
+		set_result(out, TARGET_UNSUPPORTED, "PyPy: krait reads CPython " LAYOUT_VERSIONS);
 		break;
 	case ELF_FOREIGN:
-		set_verdict(out, TARGET_UNSUPPORTED,
-			    "a Python built for another processor or for 32 bits");
+		set_result(out, TARGET_UNSUPPORTED,
+			   "a Python built for another processor or for 32 bits");
 		break;
 	case ELF_HIDDEN_CPYTHON:
-		set_verdict(out, TARGET_UNSUPPORTED,
-			    "a CPython is linked into its program or a library, but the symbols "
-			    "that tell where have been stripped");
+		set_result(out, TARGET_UNSUPPORTED,
+			   "a CPython is linked into its program or a library, but the symbols "
+			   "that tell where have been stripped");
 		break;
 	case ELF_NO_PYTHON:
 		break;
@@ -401,7 +399,7 @@ static bool find_bias(const struct module *m, const struct elf_info *info, uint6
 	return (info->load_offset & page_mask) == m->offset;
 }
 
-/* Two runtimes in one process (a program that embeds another one): the more hopeful verdict. */
+/* Two runtimes in one process (a program that embeds another one): the more hopeful result. */
 static bool is_better(const struct target *now, const struct target *before)
 {
 	return now->state == TARGET_READY || before->state == TARGET_NOT_PYTHON ||
@@ -415,32 +413,32 @@ static bool is_own_trouble(int err)
 }
 
 /*
- * Judges one module; the verdict may stay as it is. is_program: it is what the process runs. 0,
- * -EACCES or -ESTALE when its file may not be opened (module_file.h), or trouble of our own.
+ * Classifies by one module; the result may stay as it is. is_program: it is what the process runs.
+ * 0, -EACCES or -ESTALE when its file may not be opened (module_file.h), or trouble of our own.
  */
-static int look_at_module(const struct look *l, const struct module *m, bool is_program)
+static int scan_module(const struct scan *scan, const struct module *m, bool is_program)
 {
-	struct target verdict = *l->out;
-	struct look sub = *l;
+	struct target result = *scan->out;
+	struct scan sub = *scan;
 	struct found f;
 	int fd, err;
 
-	fd = module_file_open(&l->proc, m);
+	fd = module_file_open(&scan->proc, m);
 	if (fd == -EACCES || fd == -ESTALE)
 		return fd;
 	if (fd < 0)
 		return is_own_trouble(fd) ? fd : 0;
-	err = elf_cache_look(l->d->files, fd, is_program, &f.info);
+	err = elf_cache_look(scan->d->files, fd, is_program, &f.info);
 	close(fd);
 	if (err)
 		return is_own_trouble(err) ? err : 0;
 	if (f.info->kind == ELF_NO_PYTHON || !find_bias(m, f.info, &f.bias))
 		return 0;
-	sub.out = &verdict;
-	set_how(&verdict, f.info, m);
-	judge_python(&sub, &f);
-	if (is_better(&verdict, l->out))
-		*l->out = verdict;
+	sub.out = &result;
+	set_how(&result, f.info, m);
+	classify_python(&sub, &f);
+	if (is_better(&result, scan->out))
+		*scan->out = result;
 	return 0;
 }
 
@@ -452,79 +450,79 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-static int look_at_modules(struct look *l, const struct modules *mods)
+static int scan_modules(struct scan *scan, const struct modules *mods)
 {
 	uint64_t end_ns = now_ns() + LOOK_MAX_NS;
 	int refusal = 0;
 
-	for (size_t i = 0; i < mods->cnt && l->out->state != TARGET_READY; i++) {
+	for (size_t i = 0; i < mods->cnt && scan->out->state != TARGET_READY; i++) {
 		const struct module *m = &mods->v[i];
 		int err;
 
 		if (now_ns() > end_ns)
 			break;
 		/* On an overlay the inodes may differ; the program is the lowest module then. */
-		err = look_at_module(l, m, m->inode == l->exe_inode || i == 0);
+		err = scan_module(scan, m, m->inode == scan->exe_inode || i == 0);
 		if (err == -EACCES || err == -ESTALE)
 			refusal = err;
 		else if (err)
 			return err;
 	}
-	if (l->out->state == TARGET_NOT_PYTHON && refusal)
-		return set_trouble(l->out, refusal, "files");
+	if (scan->out->state == TARGET_NOT_PYTHON && refusal)
+		return set_trouble(scan->out, refusal, "files");
 	return 0;
 }
 
 /* ---- A process ---- */
 
 /* The maps of the process; of another thread if the main one has ended and left the others. */
-static int read_modules(struct look *l, struct modules *mods)
+static int read_modules(struct scan *scan, struct modules *mods)
 {
-	int err = procfs_read_modules(&l->proc, mods);
+	int err = procfs_read_modules(&scan->proc, mods);
 
 	if (err || mods->has_lines)
 		return err;
-	err = procfs_move_to_live_thread(&l->proc);
+	err = procfs_move_to_live_thread(&scan->proc);
 	if (err)
 		return err;
 	modules_release(mods);
-	return procfs_read_modules(&l->proc, mods);
+	return procfs_read_modules(&scan->proc, mods);
 }
 
-static int look_at_memory(struct look *l)
+static int scan_memory(struct scan *scan)
 {
 	struct modules mods;
 	struct stat st;
 	int err;
 
-	err = read_modules(l, &mods);
+	err = read_modules(scan, &mods);
 	if (err)
-		return set_trouble(l->out, err, "memory map");
-	if (!fstatat(l->proc.dir_fd, "exe", &st, 0))
-		l->exe_inode = st.st_ino;
-	err = memory_init(&l->mem, l->proc.dir_fd);
+		return set_trouble(scan->out, err, "memory map");
+	if (!fstatat(scan->proc.dir_fd, "exe", &st, 0))
+		scan->exe_inode = st.st_ino;
+	err = memory_init(&scan->mem, scan->proc.dir_fd);
 	if (err)
-		err = set_trouble(l->out, err, "memory");
+		err = set_trouble(scan->out, err, "memory");
 	else
-		err = look_at_modules(l, &mods);
-	memory_release(&l->mem);
+		err = scan_modules(scan, &mods);
+	memory_release(&scan->mem);
 	modules_release(&mods);
 	return err;
 }
 
-int discover_look(struct discover *d, pid_t pid, struct target *out)
+int discover_process(struct discover *d, pid_t pid, struct target *out)
 {
-	struct look l = {.d = d, .out = out, .mem = {.fd = -1}};
+	struct scan scan = {.d = d, .out = out, .mem = {.fd = -1}};
 	struct procfs_stat st;
 	int err;
 
 	memset(out, 0, sizeof(*out));
 	out->pid = pid;
 	out->state = TARGET_NOT_PYTHON;
-	err = procfs_open(&l.proc, pid);
+	err = procfs_open(&scan.proc, pid);
 	if (err)
 		return set_trouble(out, err, "/proc entry");
-	err = procfs_read_stat(&l.proc, &st);
+	err = procfs_read_stat(&scan.proc, &st);
 	if (err) {
 		err = set_trouble(out, err, "/proc entry");
 	} else {
@@ -533,9 +531,9 @@ int discover_look(struct discover *d, pid_t pid, struct target *out)
 		if (st.is_kthread)
 			out->state = TARGET_KERNEL;
 		else
-			err = look_at_memory(&l);
+			err = scan_memory(&scan);
 	}
-	procfs_close(&l.proc);
+	procfs_close(&scan.proc);
 	return err;
 }
 

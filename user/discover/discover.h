@@ -2,11 +2,11 @@
 /*
  * Which processes are Pythons, and what the walker needs to know of them.
  *
- * discover_look judges one process at a time from /proc and its ELF files, reading the process's
- * own files through /proc/PID/map_files (so a deleted, replaced or containerised binary is the one
- * that runs) and its memory through /proc/PID/mem (never process_vm_readv, which can block on a
- * page nobody serves). All of it is hostile input. What was learned of an ELF file is cached by
- * (device, inode, change time, size). Knows nothing of BPF or samples. Not thread-safe.
+ * discover_process classifies one process at a time from /proc and its ELF files, reading the
+ * process's own files through /proc/PID/map_files (so a deleted, replaced or containerised binary
+ * is the one that runs) and its memory through /proc/PID/mem (never process_vm_readv, which can
+ * block on a page nobody serves). All of it is hostile input. What was learned of an ELF file is
+ * cached by (device, inode, change time, size). Knows nothing of BPF or samples. Not thread-safe.
  */
 #ifndef KRAIT_DISCOVER_DISCOVER_H
 #define KRAIT_DISCOVER_DISCOVER_H
@@ -18,7 +18,7 @@
 
 enum target_state {
 	TARGET_NOT_PYTHON,  /* no CPython runtime is mapped */
-	TARGET_STARTING,    /* a Python whose runtime can't be proven yet: look again soon */
+	TARGET_STARTING,    /* a Python whose runtime can't be proven yet: scan again soon */
 	TARGET_UNSUPPORTED, /* a Python that can't be profiled; why says so */
 	TARGET_READY,	    /* proven: layout and addresses below are good */
 	TARGET_GONE,	    /* no such process (any more) */
@@ -53,11 +53,11 @@ struct discover *discover_new(void);
 void discover_free(struct discover *d);
 
 /*
- * Judges process `pid` into *out (wholly overwritten). Returns 0 when it could be judged, whatever
- * the verdict (a process that is gone is a verdict), -errno only for trouble of our own (memory,
+ * Classifies process `pid` into *out (wholly overwritten). Returns 0 when it could be classified,
+ * whatever the result (that a process is gone is one), -errno only for trouble of our own (memory,
  * file descriptors). Cheap to repeat: one read of maps and, per new ELF file, one parse.
  */
-int discover_look(struct discover *d, pid_t pid, struct target *out);
+int discover_process(struct discover *d, pid_t pid, struct target *out);
 
 /* Calls fn for each process id in /proc, ascending, until it returns nonzero; returns that or 0 or
  * -errno. */

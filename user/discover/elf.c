@@ -377,7 +377,7 @@ static uint32_t size_of(uint64_t bytes)
 	return bytes < OBJECT_MAX_BYTES ? bytes : 0;
 }
 
-static void judge_found(const struct file *f, struct elf_info *out)
+static void classify_found(const struct file *f, struct elf_info *out)
 {
 	if (f->syms[SYM_RUNTIME]) {
 		out->found_by = ELF_BY_SYMBOL;
@@ -400,7 +400,7 @@ static void judge_found(const struct file *f, struct elf_info *out)
 	out->minor = minor_by_symbols(f);
 }
 
-static void judge_old(const struct file *f, struct elf_info *out)
+static void classify_old(const struct file *f, struct elf_info *out)
 {
 	enum sym eval = f->syms[SYM_PY2_STRING] ? SYM_OLD_EVAL : SYM_EVAL;
 
@@ -435,14 +435,14 @@ static bool has_message(const struct file *f)
 	return false;
 }
 
-static void judge(const struct file *f, struct elf_info *out)
+static void classify(const struct file *f, struct elf_info *out)
 {
 	if (f->syms[SYM_PYPY]) {
 		out->kind = ELF_PYPY;
 	} else if (f->syms[SYM_RUNTIME] || f->pyruntime_addr || f->cookie_addr) {
-		judge_found(f, out);
+		classify_found(f, out);
 	} else if (f->syms[SYM_OLD_CURRENT]) {
-		judge_old(f, out);
+		classify_old(f, out);
 	} else if (f->may_hide && has_message(f)) {
 		out->kind = ELF_HIDDEN_CPYTHON;
 		return;
@@ -476,7 +476,7 @@ static void read_file(struct file *f, bool is_program, struct elf_info *out)
 	if (!f->syms[SYM_RUNTIME] && !find_interp_head(f) &&
 	    (f->may_hide || f->pyruntime_addr || f->syms[SYM_OLD_CURRENT]))
 		read_symbols(f, f->symtab);
-	judge(f, out);
+	classify(f, out);
 }
 
 int elf_read(int fd, bool is_program, struct elf_info *out)

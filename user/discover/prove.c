@@ -34,8 +34,8 @@ struct attempt {
 	bool has_code;		 /* and it led to a code object */
 };
 
-/* The attempts' verdicts: as enum proof, with the race told apart. */
-enum verdict { GOOD, EMPTY, RACE, BROKEN };
+/* How attempts ended: as enum proof, with the race told apart. */
+enum attempt_result { GOOD, EMPTY, RACE, BROKEN };
 
 static bool is_pointer(uint64_t addr)
 {
@@ -157,7 +157,7 @@ static bool is_thread(const struct attempt *a, const char *ts)
 #endif
 }
 
-static enum verdict walk_threads(struct attempt *a, uint64_t interp)
+static enum attempt_result walk_threads(struct attempt *a, uint64_t interp)
 {
 	const struct krait_layout *w = a->walk;
 	uint64_t addr, prev = 0;
@@ -184,7 +184,7 @@ static enum verdict walk_threads(struct attempt *a, uint64_t interp)
 	return prev ? GOOD : EMPTY;
 }
 
-static enum verdict walk_interps(struct attempt *a)
+static enum attempt_result walk_interps(struct attempt *a)
 {
 	const struct prove_args *args = a->args;
 	uint64_t interp;
@@ -193,7 +193,7 @@ static enum verdict walk_interps(struct attempt *a)
 	if (read_u64(a, args->interp_head_addr, &interp))
 		return RACE; /* the address space is gone */
 	for (int i = 0; i < INTERPS_MAX && interp; i++) {
-		enum verdict v = is_pointer(interp) ? walk_threads(a, interp) : BROKEN;
+		enum attempt_result v = is_pointer(interp) ? walk_threads(a, interp) : BROKEN;
 
 		if (v == BROKEN)
 			return BROKEN;
@@ -206,13 +206,13 @@ static enum verdict walk_interps(struct attempt *a)
 	return is_empty ? EMPTY : GOOD;
 }
 
-/* ---- The verdict ---- */
+/* ---- The result ---- */
 
-static enum verdict attempt_once(const struct prove_args *args, uint32_t *reads_left,
-				 uint64_t *code_type_addr, const char **why)
+static enum attempt_result attempt_once(const struct prove_args *args, uint32_t *reads_left,
+					uint64_t *code_type_addr, const char **why)
 {
 	struct attempt a = {.args = args, .walk = &args->layout->walk, .reads_left = reads_left};
-	enum verdict v;
+	enum attempt_result v;
 
 	a.code_type_addr = args->code_type_addr;
 	v = walk_interps(&a);

@@ -17,7 +17,7 @@
 
 enum proof {
 	PROOF_GOOD,
-	PROOF_NOT_YET, /* not initialised, or it changed under our eyes: look again */
+	PROOF_NOT_YET, /* not initialised, or it changed meanwhile: scan again */
 	PROOF_WRONG,   /* an initialised runtime that does not have this structure */
 };
 

@@ -103,8 +103,8 @@ static int size_maps(struct krait_bpf *skel, const struct sampler_opts *opts, in
 	return err ?: bpf_map__set_max_entries(skel->maps.stacks, cpu_cnt);
 }
 
-/* The end of a pid's life passes its samples on first. So does a look at a process: a tick on the
- * new program of an exec may ask for one before the exec is told. */
+/* The end of a pid's life passes its samples on first. So does the question what a process is: a
+ * tick on the new program of an exec may ask for one before the exec is told. */
 static int on_ring_record(void *arg, void *data, size_t size)
 {
 	const struct krait_process_rec *rec = data;

@@ -126,7 +126,7 @@ static void scan_process(struct discover *d, pid_t pid, struct scan_result *r)
 {
 	ssize_t len;
 
-	r->err = discover_look(d, pid, &r->target);
+	r->err = discover_process(d, pid, &r->target);
 	if (r->err || !target_is_python(&r->target))
 		return;
 	len = discover_cmdline(pid, r->text, SCAN_CMDLINE_BYTES);
