@@ -232,29 +232,31 @@ static __always_inline bool code_send(struct scratch *s, __u32 text_bytes)
 	return true;
 }
 
-/* Sends the part of the line table in s->code that starts at `off`, without names. 0, or -1 if it
- * was not sent. */
+/* Sends the part of the line table in s->code that starts at `off`, without names. 0 or a fault. */
 KRAIT_GLOBAL int code_send_lines(struct scratch *s, __u32 off)
 {
 	__u32 n;
 
 	if (!s || off >= KRAIT_LINES_CHUNKS * KRAIT_LINES_CHUNK_BYTES)
-		return -1;
+		return KRAIT_FAULT_CODE_UNREADABLE;
 	__builtin_memset(&s->build.rec.name, 0, 3 * sizeof(struct krait_str));
 	n = code_add_lines(s, 0, s->build.rec.lines_total, off);
-	return n && code_send(s, n) ? 0 : -1;
+	if (!n)
+		return KRAIT_FAULT_CODE_UNREADABLE;
+	return code_send(s, n) ? 0 : KRAIT_FAULT_CODE_NOT_SENT;
 }
 
 /*
  * Sends the record that makes the code object known: its names and the first chunk of its table. 0
- * or a fault: a name that can't be read now (its page is not resident) may be readable at the next
- * tick, so nothing is sent that would settle it.
+ * or a fault: a name or table that can't be read now (its page is not resident) may be readable at
+ * the next tick, so nothing is sent that would settle it.
  */
 static __always_inline __u32 code_send_head(struct scratch *s)
 {
 	struct krait_code_rec *rec = &s->build.rec;
 	__u64 qualname = code_qualname(s);
 	__u64 at = 0;
+	__u32 lines;
 
 	at += code_add_str(s, CODE_STR_NAME, code_word(s, s->layout.co_name_off), at);
 	at += code_add_str(s, CODE_STR_QUALNAME, qualname, at);
@@ -264,8 +266,10 @@ static __always_inline __u32 code_send_head(struct scratch *s)
 	if (!rec->name.width || !rec->file.width || (qualname && !rec->qualname.width))
 		return KRAIT_FAULT_CODE_UNREADABLE;
 	rec->lines_off = rec->lines_bytes = 0;
-	at += code_add_lines(s, at, rec->lines_total, 0);
-	return code_send(s, at) ? 0 : KRAIT_FAULT_CODE_NOT_SENT;
+	lines = code_add_lines(s, at, rec->lines_total, 0);
+	if (!lines && rec->lines_total)
+		return KRAIT_FAULT_CODE_UNREADABLE;
+	return code_send(s, at + lines) ? 0 : KRAIT_FAULT_CODE_NOT_SENT;
 }
 
 /* Sends the code object in s->code: the later chunks of a long line table first, then the record
@@ -273,6 +277,7 @@ static __always_inline __u32 code_send_head(struct scratch *s)
 KRAIT_GLOBAL int code_send_all(struct scratch *s, __u64 id, __u64 addr, __u64 lines_bytes)
 {
 	struct krait_code_rec *rec;
+	__u32 fault;
 
 	if (!s)
 		return KRAIT_FAULT_CODE_NOT_SENT;
@@ -292,8 +297,9 @@ KRAIT_GLOBAL int code_send_all(struct scratch *s, __u64 id, __u64 addr, __u64 li
 	for (__u32 i = 1; i < KRAIT_LINES_CHUNKS; i++) {
 		if ((__u64)i * KRAIT_LINES_CHUNK_BYTES >= lines_bytes)
 			break;
-		if (code_send_lines(s, i * KRAIT_LINES_CHUNK_BYTES) != 0)
-			return KRAIT_FAULT_CODE_NOT_SENT;
+		fault = code_send_lines(s, i * KRAIT_LINES_CHUNK_BYTES);
+		if (fault)
+			return fault;
 	}
 	return code_send_head(s);
 }

@@ -147,9 +147,7 @@ static void fail_nth(const struct parked *p, uint64_t nth)
 	/* The next tick is whole again: the fault was the read's, not the target's. */
 	host.fail_at = READ_NONE;
 	assert_int_equal(host_tick(p->thread_id, LATER_NS), KRAIT_LOSS_NONE);
-	assert_int_equal(host_mark_cnt(), 0);
-	assert_int_equal(host.scratch->walk.cnt, p->frame_cnt);
-	assert_true_or_marked(p);
+	assert_frames(p, p->frame_cnt);
 }
 
 static void test_each_read_fails_once(const struct python *py)
