@@ -17,6 +17,7 @@
 #ifndef KRAIT_CODE_H
 #define KRAIT_CODE_H
 
+#include "bpf/absent.h"
 #include "bpf/state.h"
 
 /* Frames per call of code_steps; see walk.h on calls. */
@@ -35,7 +36,6 @@
 #ifndef KRAIT_HOST
 static __always_inline struct sent_pair *sent_code_get(__u64 id);
 static __always_inline struct known_set *known_code_get(__u64 key);
-static __always_inline struct krait_proc *proc_entry_get(__u32 pid);
 static __always_inline long platform_send(void *record, __u32 n, bool wake);
 static __always_inline void platform_count(__u32 counter, __u64 n);
 #endif
@@ -376,6 +376,8 @@ static __always_inline void code_resolve(struct scratch *s, __u32 i, struct krai
 
 	if (!frame->mark) {
 		fault = code_know(s, i, frame->code_id, &id);
+		if (fault == KRAIT_FAULT_CODE_UNREADABLE)
+			absent_tell(s, 0, frame->code_id);
 		frame->code_id = fault ? 0 : id;
 		frame->mark = fault;
 	}
@@ -410,21 +412,13 @@ KRAIT_GLOBAL int code_steps(struct scratch *s, __u32 first)
 	return 0;
 }
 
-/* The process's entry, if it is still about the life that the tick is of. */
-static __always_inline struct krait_proc *code_account(struct scratch *s)
-{
-	struct krait_proc *p = proc_entry_get(recent_of(s)->pid);
-
-	return p && p->state == KRAIT_PROC_READY && p->seed == proc_of(s)->seed ? p : NULL;
-}
-
 /*
  * Makes every code object of the walked stack known to user space, and the stack's id of theirs.
  * s->is_unsettled tells whether the next tick on this stack has to do it again.
  */
 static __always_inline void code_resolve_all(struct scratch *s)
 {
-	struct krait_proc *account = code_account(s);
+	struct krait_proc *account = proc_live(s);
 
 	s->code_bytes = account ? account->code_bytes : 0;
 	s->code_bytes -=

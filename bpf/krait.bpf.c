@@ -12,7 +12,7 @@
  *
  * Every tick on a target ends in exactly one counter: a sample, or the reason why there is none
  * (ledger.h, KRAIT_LOSSES). Runs in the timer interrupt, so it never sleeps, and a page that is not
- * resident is a fault with a reason.
+ * resident is a fault with a reason; user space is told, to bring it back (absent.h).
  */
 #include "bpf/platform.h"
 #include "bpf/state.h"
@@ -654,6 +654,8 @@ int krait_tick(struct bpf_perf_event_data *ctx)
 	loss = python_tick(s, r, task, PT_REGS_IP(&ctx->regs));
 	if (loss)
 		platform_count(loss, s->weight);
+	if (loss == KRAIT_LOSS_THREAD_UNREADABLE || loss == KRAIT_LOSS_RUNTIME_UNREADABLE)
+		absent_tell(s, 0, 0);
 	if (is_timed)
 		s->cpu.timed_ns += bpf_ktime_get_ns() - began_ns;
 	return 0;

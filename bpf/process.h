@@ -158,6 +158,7 @@ static __always_inline void proc_reset(struct krait_proc *p, __u32 pid, __u64 mm
 	p->look_at_ns = 0;
 	p->look_again_ms = LOOK_AGAIN_MIN_MS;
 	p->is_crossed = 0;
+	p->absent_doublings = 0;
 	p->mm = mm;
 }
 

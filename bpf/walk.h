@@ -17,6 +17,7 @@
 #ifndef KRAIT_WALK_H
 #define KRAIT_WALK_H
 
+#include "bpf/absent.h"
 #include "bpf/thread.h"
 
 /*
@@ -377,6 +378,7 @@ KRAIT_GLOBAL int walk_step(struct scratch *s)
 			return !s->walk.frame;
 		at = first - s->walk.win_lo;
 	} else if (!frame_read(s, &v)) {
+		absent_tell(s, s->walk.frame, 0);
 		return frame_fault(&s->walk, stack, KRAIT_FAULT_FRAME_UNREADABLE);
 	}
 	keep_bounds(at);

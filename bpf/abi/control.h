@@ -4,7 +4,7 @@
  * nothing in here outlives it.
  *
  * Four kinds of record go the other way (bpf/abi/record.h): SAMPLE in a ring of its own for each
- * CPU, the others in one BPF ring buffer.
+ * CPU, the others in one BPF ring buffer, and there also KRAIT_ABSENT, which is never stored.
  */
 #ifndef KRAIT_ABI_CONTROL_H
 #define KRAIT_ABI_CONTROL_H
@@ -48,6 +48,24 @@ struct krait_cpu {
 	__u64 ticks;	    /* as they come, */
 	__u64 target_ticks; /* of them on targets, and */
 	__u64 timed_ns;	    /* what one in KRAIT_TIMED_EVERY of them has taken */
+};
+
+/*
+ * ---- What the walker asks for ----
+ *
+ * A tick could not read what it needed: the innermost frame that it lacks, or a code object, or
+ * neither, and then it was the thread state or the way to it. No record of a recording: it is about
+ * this moment. A kind that none of those will have.
+ */
+#define KRAIT_ABSENT 0xff00
+
+struct krait_absent_rec {
+	struct krait_hdr h;
+	__u64 frame_addr;  /* or 0 */
+	__u64 code_addr;   /* or 0 */
+	__u64 tstate_addr; /* the thread state, or where the search for it was; or 0 */
+	__u32 pid;
+	__u32 pad;
 };
 
 /* ---- What user space tells the walker ---- */
@@ -160,8 +178,11 @@ struct krait_selection {
  */
 struct krait_proc {
 	__u64 mm;
-	__u64 seed;	  /* mixed into every id of this process */
-	__u64 look_at_ns; /* UNKNOWN, IGNORED: not to ask user space before */
+	__u64 seed; /* mixed into every id of this process */
+	union {
+		__u64 look_at_ns;   /* UNKNOWN, IGNORED: not to ask user space before */
+		__u64 absent_at_ns; /* READY: not to send another KRAIT_ABSENT before */
+	};
 	union {
 		__u64 unknown_ticks;	/* UNKNOWN: ticks on it so far */
 		__u64 interp_head_addr; /* READY: &_PyRuntime.interpreters.head */
@@ -181,8 +202,9 @@ struct krait_proc {
 		__u32 code_bytes;    /* READY: sent of code, less what the stacks since allow. It
 					starts with what look_again_ms was, which is nothing */
 	};
-	__u16 state;	 /* enum krait_proc_state */
-	__u8 layout_idx; /* READY: into the layout map */
+	__u8 state;	       /* enum krait_proc_state */
+	__u8 absent_doublings; /* READY: of the pause before absent_at_ns */
+	__u8 layout_idx;       /* READY: into the layout map */
 	__u8 is_crossed; /* READY: a thread was seen to run a state that says it is another's */
 };
 
@@ -190,6 +212,7 @@ _Static_assert(KRAIT_CNT_CNT <= KRAIT_COUNTERS_MAX, "abi: counters");
 _Static_assert(sizeof(struct krait_cpu) == 320, "abi: cpu");
 _Static_assert(sizeof(struct krait_layout) == 96, "abi: layout");
 _Static_assert(sizeof(struct krait_proc) == 88, "abi: proc");
+_Static_assert(sizeof(struct krait_absent_rec) == 40, "abi: absent");
 _Static_assert(KRAIT_LAYOUTS <= 256, "abi: layout_idx");
 
 #endif

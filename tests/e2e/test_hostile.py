@@ -45,6 +45,7 @@ MARKERS = {
     "str-at-the-end": "[unreadable: code object not readable]",
     "codes-change": "[unreadable: too much new code at once]",
     "paged-out": "[unreadable: frame not readable]",
+    "unserved-frame": "[unreadable: frame not readable]",
 }
 NO_SAMPLES = ["threads-circle", "threads-long", "interps-circle", "proof-long", "unserved"]
 REFUSED = {"proof-long": "its lists of threads and frames have no end"}

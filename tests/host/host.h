@@ -65,6 +65,8 @@ static struct host {
 	struct intern *in;
 	struct symbolizer *sym;
 	uint64_t sent_cnt;
+	struct krait_absent_rec absent; /* the last one */
+	uint32_t absent_cnt;
 } host;
 
 __u32 max_depth = KRAIT_MAX_DEPTH_DEFAULT;
@@ -233,6 +235,11 @@ long platform_send(void *record, __u32 n, bool wake)
 	(void)wake;
 	if (host.is_ring_full)
 		return -EAGAIN;
+	if (h->kind == KRAIT_ABSENT) {
+		host.absent = *(const struct krait_absent_rec *)record;
+		host.absent_cnt++;
+		return 0;
+	}
 	if (record_check(record, n) != n)
 		fail_msg("a malformed record of kind %u, %u bytes", h->kind, n);
 	host.sent_cnt++;

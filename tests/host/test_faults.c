@@ -164,11 +164,12 @@ static void test_each_read_fails_once(const struct python *py)
 	parked_release(&p);
 }
 
-/* All reads fail but the first n, as when the process ends under the walker. */
+/* Each page is missing in turn, as when it is paged out. Where a frame or its code object is marked
+ * for that, user space is told, once, and when the page is back all is as it should be. */
 static void test_memory_goes_away(const struct python *py)
 {
+	uint32_t pages, told = 0;
 	struct parked p;
-	uint32_t pages;
 
 	parked_init(&p, py, script, "24");
 	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
@@ -178,10 +179,67 @@ static void test_memory_goes_away(const struct python *py)
 
 		forget_all();
 		host.pages[i].bytes = NULL;
-		if (bounded_tick(p.thread_id, 1) == KRAIT_LOSS_NONE)
+		host_proc()->absent_at_ns = host.absent_cnt = 0;
+		if (bounded_tick(p.thread_id, 1) == KRAIT_LOSS_NONE) {
 			assert_true_or_marked(&p);
+			assert_int_equal(host.absent_cnt, host_mark_cnt() > 0);
+		}
+		told += host.absent_cnt;
 		host.pages[i].bytes = bytes;
+		assert_int_equal(host_tick(p.thread_id, LATER_NS), KRAIT_LOSS_NONE);
+		assert_frames(&p, p.frame_cnt);
 	}
+	assert_true(told > 0);
+	parked_release(&p);
+}
+
+/* Ticks, 10 ms apart for so many seconds. How often user space was told. */
+static uint32_t told_in(const struct parked *p, uint64_t *now_ns, uint32_t seconds)
+{
+	host.absent_cnt = 0;
+	for (uint32_t i = 0; i < 100 * seconds; i++, *now_ns += 10000000)
+		host_tick(p->thread_id, *now_ns);
+	return host.absent_cnt;
+}
+
+/* A page without which a frame or its code object can't be read; it is away now. */
+static struct page *page_away(const struct parked *p, uint8_t **bytes)
+{
+	for (uint32_t i = 0; i < host.page_cnt; i++) {
+		*bytes = host.pages[i].bytes;
+		forget_all();
+		host_proc()->absent_at_ns = host.absent_cnt = 0;
+		host.pages[i].bytes = NULL;
+		host_tick(p->thread_id, 1);
+		if (host.absent_cnt)
+			return &host.pages[i];
+		host.pages[i].bytes = *bytes;
+	}
+	fail_msg("no page is needed");
+	return NULL;
+}
+
+/* A pause of 8 ms that doubles up to 8.192 s, ended by the next tick: so it is told at 0, 10, 30,
+ * 70, 140, 270, 530, 1050, 2080, 4130, 8230, 16430 ms, then each 8.2 s. And from the start again,
+ * when for as long as the pause was nothing had been missing. */
+static void test_pause(const struct python *py)
+{
+	uint64_t now_ns = LATER_NS;
+	struct page *page;
+	struct parked p;
+	uint8_t *bytes = NULL;
+
+	parked_init(&p, py, script, "24");
+	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
+	page = page_away(&p, &bytes);
+	host_proc()->absent_at_ns = host_proc()->absent_doublings = 0;
+	assert_int_equal(told_in(&p, &now_ns, 10), 11);
+	assert_int_equal(told_in(&p, &now_ns, 40), 5);
+	page->bytes = bytes;
+	assert_int_equal(told_in(&p, &now_ns, 40), 0);
+	page->bytes = NULL;
+	assert_int_equal(told_in(&p, &now_ns, 10), 11);
+	page->bytes = bytes;
 	parked_release(&p);
 }
 
@@ -396,6 +454,7 @@ int main(void)
 	static const struct python_test tests[] = {
 		{"each_read_fails_once", test_each_read_fails_once},
 		{"memory_goes_away", test_memory_goes_away},
+		{"pause", test_pause},
 		{"random_words", test_random_words},
 		{"frames_in_a_circle", test_frames_in_a_circle},
 		{"bad_caller_pointer", test_bad_caller_pointer},

@@ -101,4 +101,9 @@ int sampler_layout(struct sampler *s, const struct krait_layout *layout)
 	return s->layout_cnt++;
 }
 
+const struct krait_layout *sampler_layout_at(const struct sampler *s, uint32_t idx)
+{
+	return idx < s->layout_cnt ? &s->layouts[idx] : NULL;
+}
+
 #endif

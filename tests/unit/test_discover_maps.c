@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <errno.h>
 
 #include "user/discover/discover.h"
 #include "user/discover/procfs.h"
@@ -53,6 +54,44 @@ static void test_modules(void **state)
 	assert_true(m.v[1].inode == UINT64_MAX);
 	assert_int_equal(m.v[1].dev_minor, 0x1f);
 	modules_release(&m);
+}
+
+/* What may be waited for: anonymous memory, files on a block device, and the device of shared
+ * memory. What can't be read is left out, what adjoins is one. */
+static void test_ranges(void **state)
+{
+	static const char *const lines[] = {
+		"1000-2000 r--p 00000000 fe:00 2579                       /usr/bin/a",
+		"2000-3000 rw-p 00000000 00:00 0                          [heap]",
+		"3000-4000 ---p 00000000 00:00 0 ",
+		"4000-5000 r--s 00000000 00:2f 12                         /fuse/a",
+		"5000-6000 rw-s 00000000 00:01 99                         /memfd:a (deleted)",
+		"no mapping",
+		"7fff0000-7fff8000 rw-p 00000000 00:00 0                  [stack]",
+	};
+	struct ranges r = {.shared_minor = 1};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		assert_int_equal(ranges_add_line(&r, lines[i]), i == 5 ? -EINVAL : 0);
+	assert_int_equal(r.cnt, 3);
+	assert_false(ranges_have(&r, 0xfff));
+	assert_true(ranges_have(&r, 0x1000));
+	assert_true(ranges_have(&r, 0x2fff));
+	assert_false(ranges_have(&r, 0x3000));
+	assert_false(ranges_have(&r, 0x4fff));
+	assert_true(ranges_have(&r, 0x5000));
+	assert_false(ranges_have(&r, 0x6000));
+	assert_true(ranges_have(&r, 0x7fff7fff));
+	assert_false(ranges_have(&r, 0x7fff8000));
+	assert_false(ranges_have(&r, UINT64_MAX));
+	r.cnt = 0;
+	assert_false(ranges_have(&r, 0));
+	ranges_release(&r);
+	r = (struct ranges){}; /* the device of shared memory is not known */
+	assert_int_equal(ranges_add_line(&r, lines[4]), 0);
+	assert_int_equal(r.cnt, 0);
+	ranges_release(&r);
 }
 
 /* .bss and guard gaps within a library do not split it; a second copy of the file does. */
@@ -240,7 +279,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_lines), cmocka_unit_test(test_hostile_names),
 		cmocka_unit_test(test_module_limit),  cmocka_unit_test(test_stat),
 		cmocka_unit_test(test_ns_tid),	      cmocka_unit_test(test_look),
-		cmocka_unit_test(test_each_pid),
+		cmocka_unit_test(test_each_pid),      cmocka_unit_test(test_ranges),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

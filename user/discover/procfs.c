@@ -15,8 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "user/base/array.h"
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 #define MAPS_BUF_BYTES 32768  /* a line: 100 bytes and a path of PATH_MAX, each byte maybe \ooo */
@@ -94,7 +97,7 @@ int procfs_read_stat(const struct procfs *p, struct procfs_stat *out)
 struct mapping {
 	uint64_t start, end, offset, inode;
 	uint32_t dev_major, dev_minor;
-	bool is_exec;
+	bool is_exec, is_readable;
 	const char *path;
 };
 
@@ -129,6 +132,7 @@ static int parse_mapping(const char *line, struct mapping *out)
 	    out->start >= out->end || strcspn(at, " ") != 4)
 		return -EINVAL;
 	out->is_exec = at[2] == 'x';
+	out->is_readable = at[0] == 'r';
 	if (at[4] != ' ')
 		return -EINVAL;
 	at += 5;
@@ -246,14 +250,22 @@ void modules_release(struct modules *m)
 	memset(m, 0, sizeof(*m));
 }
 
+/* Takes a line of maps. An error other than -ENOMEM is that line's. */
+typedef int (*line_fn)(void *arg, const char *line);
+
+static int add_to_modules(void *arg, const char *line)
+{
+	return maps_add_line(arg, line);
+}
+
 /* Takes the whole lines off buf[0, len); returns how many bytes are left, moved to the front. */
-static ssize_t take_lines(struct modules *m, char *buf, size_t len)
+static ssize_t take_lines(line_fn fn, void *arg, char *buf, size_t len)
 {
 	char *line = buf, *end;
 
 	while ((end = memchr(line, '\n', buf + len - line))) {
 		*end = 0;
-		if (maps_add_line(m, line) == -ENOMEM)
+		if (fn(arg, line) == -ENOMEM)
 			return -ENOMEM;
 		line = end + 1;
 	}
@@ -262,7 +274,7 @@ static ssize_t take_lines(struct modules *m, char *buf, size_t len)
 	return len;
 }
 
-static int read_maps(int fd, char *buf, struct modules *out)
+static int read_lines(int fd, char *buf, line_fn fn, void *arg)
 {
 	size_t len = 0;
 
@@ -275,31 +287,114 @@ static int read_maps(int fd, char *buf, struct modules *out)
 			return -errno;
 		if (n == 0)
 			break;
-		n = take_lines(out, buf, len + n);
+		n = take_lines(fn, arg, buf, len + n);
 		if (n < 0)
 			return n;
 		len = n == MAPS_BUF_BYTES ? 0 : n; /* no such line exists: drop it */
 	}
-	maps_finish(out);
 	return 0;
 }
 
-int procfs_read_modules(const struct procfs *p, struct modules *out)
+static int read_maps(const struct procfs *p, line_fn fn, void *arg)
 {
 	int fd = openat(p->dir_fd, "maps", O_RDONLY | O_CLOEXEC);
 	char *buf;
 	int err;
 
-	memset(out, 0, sizeof(*out));
 	if (fd < 0)
 		return -errno;
 	buf = malloc(MAPS_BUF_BYTES);
-	err = buf ? read_maps(fd, buf, out) : -ENOMEM;
-	if (err)
-		modules_release(out);
+	err = buf ? read_lines(fd, buf, fn, arg) : -ENOMEM;
 	free(buf);
 	close(fd);
 	return err;
+}
+
+int procfs_read_modules(const struct procfs *p, struct modules *out)
+{
+	int err;
+
+	memset(out, 0, sizeof(*out));
+	err = read_maps(p, add_to_modules, out);
+	maps_finish(out);
+	if (err)
+		modules_release(out);
+	return err;
+}
+
+void ranges_init(struct ranges *r)
+{
+	struct module mine = {};
+	void *shared = mmap(NULL, 1, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	*r = (struct ranges){};
+	if (shared == MAP_FAILED)
+		return;
+	if (procfs_own_mapping((uintptr_t)shared, &mine) == 0)
+		r->shared_major = mine.dev_major, r->shared_minor = mine.dev_minor;
+	munmap(shared, 1);
+}
+
+void ranges_release(struct ranges *r)
+{
+	free(r->v);
+	r->v = NULL;
+	r->cnt = r->cap = 0;
+}
+
+/* Of a file system without a block device the kernel's own for shared memory alone is known to
+ * answer. */
+static bool is_local(const struct ranges *r, const struct mapping *map)
+{
+	if (!map->inode || map->dev_major)
+		return true;
+	return r->shared_minor && map->dev_major == r->shared_major &&
+	       map->dev_minor == r->shared_minor;
+}
+
+int ranges_add_line(struct ranges *r, const char *line)
+{
+	struct range *last = r->cnt ? &r->v[r->cnt - 1] : NULL;
+	struct mapping map;
+
+	if (parse_mapping(line, &map))
+		return -EINVAL;
+	if (!map.is_readable || !is_local(r, &map))
+		return 0;
+	if (last && last->end == map.start) {
+		last->end = map.end;
+		return 0;
+	}
+	if (array_reserve((void **)&r->v, &r->cap, r->cnt + 1, sizeof(*r->v)))
+		return -ENOMEM;
+	r->v[r->cnt++] = (struct range){map.start, map.end};
+	return 0;
+}
+
+static int add_to_ranges(void *arg, const char *line)
+{
+	return ranges_add_line(arg, line);
+}
+
+int procfs_read_ranges(const struct procfs *p, struct ranges *r)
+{
+	r->cnt = 0;
+	return read_maps(p, add_to_ranges, r);
+}
+
+bool ranges_have(const struct ranges *r, uint64_t addr)
+{
+	uint32_t from = 0, to = r->cnt;
+
+	while (from < to) {
+		uint32_t mid = from + (to - from) / 2;
+
+		if (addr >= r->v[mid].end)
+			from = mid + 1;
+		else
+			to = mid;
+	}
+	return from < r->cnt && addr >= r->v[from].start;
 }
 
 void procfs_map_file_name(const struct module *m, char name[MAP_FILE_BYTES])

@@ -73,6 +73,30 @@ void maps_finish(struct modules *m);
 #define MAP_FILE_BYTES 48
 void procfs_map_file_name(const struct module *m, char name[MAP_FILE_BYTES]);
 
+struct range {
+	uint64_t start, end;
+};
+
+/* The readable memory of a process that the kernel gets without asking anybody who may not answer:
+ * in address order, what adjoins as one. */
+struct ranges {
+	struct range *v;
+	uint32_t cnt, cap;
+	uint32_t shared_major, shared_minor; /* the device that shared memory is on; 0: unknown */
+};
+
+void ranges_init(struct ranges *r);
+void ranges_release(struct ranges *r);
+/*
+ * Reads them from maps: anonymous memory, files on a block device, shared memory. What is on
+ * another device (FUSE, a network's, and also overlay, btrfs and mounted tmpfs) is left out. 0 or
+ * -errno.
+ */
+int procfs_read_ranges(const struct procfs *p, struct ranges *r);
+/* One line of maps, as maps_add_line. */
+int ranges_add_line(struct ranges *r, const char *line);
+bool ranges_have(const struct ranges *r, uint64_t addr);
+
 /* The mapping of this process that begins at addr. 0, -ENOENT if there is none, or -errno. */
 int procfs_own_mapping(uint64_t addr, struct module *out);
 

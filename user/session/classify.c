@@ -234,6 +234,7 @@ static int take_ready(struct classifier *c, const struct scan_result *r, struct 
 	log_verbose("record: pid %d is Python %u.%u.%u, by %s", t->pid, t->py_version >> 24,
 		    t->py_version >> 16 & 0xff, t->py_version >> 8 & 0xff, t->how);
 	entry->state = KRAIT_PROC_READY;
+	entry->absent_at_ns = 0;
 	entry->layout_idx = layout_idx;
 	entry->interp_head_addr = t->interp_head_addr;
 	entry->code_type_addr = t->code_type_addr;
@@ -344,7 +345,7 @@ int classifier_take(struct classifier *c, const struct scan_result *r, uint64_t 
 	entry.unknown_ticks = 0;
 	err = fill_in(c, r, &entry, now_ns);
 	settle_ticks(c, unknown_ticks, entry.state);
-	if (entry.look_at_ns < again_ns)
+	if (entry.state != KRAIT_PROC_READY && entry.look_at_ns < again_ns)
 		entry.look_at_ns = again_ns;
 	sampler_classify(c->sampler, pid, &entry);
 	c->open.pid = 0;

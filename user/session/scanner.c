@@ -34,6 +34,7 @@
 
 #include "user/base/clock.h"
 #include "user/base/log.h"
+#include "user/discover/pages.h"
 #include "user/session/privilege.h"
 
 /* A scan takes a millisecond; of 60,000 mappings 50. */
@@ -133,6 +134,21 @@ static void scan_process(struct discover *d, pid_t pid, struct scan_result *r)
 	r->text_bytes = len > 0 ? len : 0;
 }
 
+/* A process that is gone, or may not be read, lacks nothing any more. */
+static void scan_pages(const struct scan_request *q, struct scan_result *r)
+{
+	struct pages_source source = {.pid = q->pid,
+				      .frame_addr = q->absent.frame_addr,
+				      .code_addr = q->absent.code_addr,
+				      .tstate_addr = q->absent.tstate_addr,
+				      .interp_head_addr = q->interp_head_addr,
+				      .code_type_addr = q->code_type_addr,
+				      .walk = &q->walk};
+	int cnt = pages_bring_back(&source);
+
+	r->page_cnt = cnt > 0 ? cnt : 0;
+}
+
 static void scan(struct discover *d, struct page *page)
 {
 	struct scan_result *r = &page->result;
@@ -140,8 +156,11 @@ static void scan(struct discover *d, struct page *page)
 
 	r->err = 0;
 	r->text_bytes = 0;
+	r->page_cnt = 0;
 	if (page->request.kind == SCAN_NAMES)
 		scan_names(&page->request, r);
+	else if (page->request.kind == SCAN_PAGES)
+		scan_pages(&page->request, r);
 	else
 		scan_process(d, page->request.pid, r);
 	r->cost_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - began_ns;
@@ -373,6 +392,7 @@ static const struct scan_result *fail(struct scanner *s, int err)
 	s->result->target = (struct target){.pid = s->page->request.pid};
 	s->result->cost_ns = worker_cpu_ns(s) - s->began_cpu_ns;
 	s->result->text_bytes = 0;
+	s->result->page_cnt = 0;
 	s->is_scanning = false;
 	s->failed_cnt++;
 	return s->result;

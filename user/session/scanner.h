@@ -27,6 +27,7 @@
 enum scan_kind {
 	SCAN_PROCESS = 1, /* what is it, and its command line if it is a Python */
 	SCAN_NAMES = 2,	  /* what Python calls some of its threads */
+	SCAN_PAGES = 3,	  /* memory that a tick could not read, to be brought back */
 };
 
 struct scan_request {
@@ -34,10 +35,13 @@ struct scan_request {
 	pid_t pid;
 	/* SCAN_NAMES: what thread_names_read takes. */
 	uint32_t py_version, interp_modules_off;
-	uint64_t interp_head_addr;
-	struct krait_layout walk;
+	uint64_t interp_head_addr; /* SCAN_PAGES too, */
+	struct krait_layout walk;  /* with this */
 	uint32_t thread_cnt;
 	struct named_thread threads[SCAN_THREADS]; /* their `name` is not used */
+	/* SCAN_PAGES: what pages_bring_back takes. */
+	uint64_t code_type_addr;
+	struct krait_absent_rec absent;
 };
 
 struct scan_result {
@@ -46,6 +50,7 @@ struct scan_result {
 	int err;
 	uint64_t cost_ns;     /* CPU time that it took */
 	struct target target; /* SCAN_PROCESS */
+	uint32_t page_cnt;    /* SCAN_PAGES: brought back */
 	/* SCAN_PROCESS: the command line, arguments separated by NUL. SCAN_NAMES: the names of the
 	 * request's threads in their order, each ended by a NUL, empty where there is none. */
 	uint32_t text_bytes;

@@ -2,7 +2,8 @@
 /*
  * Which scan comes next, and how many there may be.
  *
- * Processes to be classified come first, threads to be named in between. A second's scans may take
+ * Processes to be classified come first, threads to be named in between, memory to be brought back
+ * when nothing else is to be done. A second's scans may take
  * so much CPU time and no more; what that leaves over waits. At the start there is more: many
  * processes are new then.
  */
@@ -14,22 +15,24 @@
 
 #include "user/session/classify.h"
 #include "user/session/namer.h"
+#include "user/session/pager.h"
 #include "user/session/scanner.h"
 
 /* A plain struct for the session. All pointers are borrowed. */
 struct scans {
 	struct scanner *scanner;
 	struct classifier *classifier;
-	struct namer *namer;  /* NULL: nobody wants names */
+	struct namer *namer; /* NULL: nobody wants names */
+	struct pager *pager;
 	uint64_t ns_per_s;    /* CPU time that scans may take */
 	int64_t credit_ns;    /* what they may take now; what a scan took too much is owed */
 	uint64_t refilled_ns; /* when it was last added to */
-	bool is_of_names;     /* the scan under way */
+	enum scan_kind kind;  /* of the scan under way */
 	bool is_names_turn;
 };
 
 void scans_init(struct scans *s, struct scanner *scanner, struct classifier *classifier,
-		struct namer *namer, uint64_t ns_per_s, uint64_t now_ns);
+		struct namer *namer, struct pager *pager, uint64_t ns_per_s, uint64_t now_ns);
 
 /* Takes a result that has come and starts the next scan. 0 or the error of who takes a record. */
 int scans_step(struct scans *s, uint64_t now_ns);

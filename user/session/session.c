@@ -26,6 +26,7 @@
 #include "user/session/classify.h"
 #include "user/session/governor.h"
 #include "user/session/namer.h"
+#include "user/session/pager.h"
 #include "user/session/priority.h"
 #include "user/session/privilege.h"
 #include "user/session/sampler.h"
@@ -50,6 +51,7 @@ struct session {
 	struct sampler *sampler;
 	struct namer *namer; /* NULL: nobody wants the names of threads */
 	struct classifier *classifier;
+	struct pager *pager;
 	struct scanner *scanner;
 	struct scans scans;
 	struct governor governor;
@@ -83,6 +85,17 @@ static void act_on_process(struct session *s, const struct krait_process_rec *re
 		classifier_forked(s->classifier, rec->pid, now_ns);
 	if (rec->what == KRAIT_PROCESS_THREAD && s->namer)
 		namer_thread(s->namer, rec);
+	if (rec->what == KRAIT_PROCESS_EXEC || rec->what == KRAIT_PROCESS_EXIT)
+		pager_ended(s->pager, rec->pid);
+}
+
+/* Whether the record is one of those that only the session wants. */
+static bool is_ours(struct session *s, const struct krait_hdr *h, size_t avail)
+{
+	if (avail < sizeof(struct krait_absent_rec) || h->kind != KRAIT_ABSENT)
+		return false;
+	pager_absent(s->pager, (const struct krait_absent_rec *)h, clock_ns(CLOCK_MONOTONIC));
+	return true;
 }
 
 static int on_record(void *arg, void *record, size_t avail)
@@ -90,6 +103,8 @@ static int on_record(void *arg, void *record, size_t avail)
 	const struct krait_hdr *h = record;
 	struct session *s = arg;
 
+	if (is_ours(s, h, avail))
+		return 0;
 	if (!record_check(record, avail)) {
 		s->result.records_malformed++;
 		return 0;
@@ -336,7 +351,8 @@ static int set_up(struct session *s)
 	if (o->name_threads)
 		s->namer = namer_new(s->sampler, emit, s);
 	s->classifier = classifier_new(s->sampler, s->namer, &o->who, &s->result, emit, s);
-	if (!s->classifier || (o->name_threads && !s->namer))
+	s->pager = pager_new(s->sampler);
+	if (!s->classifier || !s->pager || (o->name_threads && !s->namer))
 		return -ENOMEM;
 	err = open_files(s);
 	if (!err && o->who.pid_cnt)
@@ -369,8 +385,8 @@ int session_start(struct session *s)
 	s->epoch_at_ns = now + EPOCH_NS;
 	s->end_at_ns = s->opts.duration_ns ? now + s->opts.duration_ns : UINT64_MAX;
 	governor_init(&s->governor, s->opts.max_cpu_ns);
-	scans_init(&s->scans, s->scanner, s->classifier, s->namer, governor_scan_ns(&s->governor),
-		   now);
+	scans_init(&s->scans, s->scanner, s->classifier, s->namer, s->pager,
+		   governor_scan_ns(&s->governor), now);
 	s->told_ns = own_cpu_ns(s);
 	s->told_at_ns = now;
 	set_timer(s);
@@ -453,10 +469,12 @@ static void release_bpf(struct session *s)
 {
 	classifier_free(s->classifier);
 	namer_free(s->namer);
+	pager_free(s->pager);
 	sampler_free(s->sampler);
 	scanner_free(s->scanner);
 	s->classifier = NULL;
 	s->namer = NULL;
+	s->pager = NULL;
 	s->sampler = NULL;
 	s->scanner = NULL;
 }

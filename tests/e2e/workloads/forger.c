@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * A program that passes for a CPython 3.11, by its symbols and by structures that hold where krait
- * proves them, and then lies: forger MODE [SHARE]. It says "ready", and runs until its stdin is
- * closed, on a CPU for SHARE percent of the time (100).
+ * proves them, and then lies: forger MODE [SHARE [FILE]]. It says "ready", and runs until its stdin
+ * is closed, on a CPU for SHARE percent of the time (100). Without arguments it lists the modes.
  *
  * Offsets: user/discover/layout.c, whose 3.11 is checked against the headers by tests/layouts.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -313,15 +314,28 @@ static void proof_long(void)
 	interp.next = addr_of(&interp);
 }
 
+/* The name's text ends with the memory that is there, whatever its length says. (Behind a text in
+ * memory that was never used there would be zeroes.) */
+static void name_at_the_end(uint64_t length)
+{
+	char *two = map(2 * PAGE);
+	struct str *s = (struct str *)(two + PAGE - 56);
+
+	munmap(two + PAGE, PAGE);
+	s->length = length;
+	s->state = STATE(1);
+	codes[0].name = codes[0].qualname = addr_of(s);
+}
+
 static void str_4g(void)
 {
-	name.length = 4ull << 30;
+	name_at_the_end(4ull << 30);
 	file.length = 1ull << 32 | 5;
 }
 
 static void str_endless(void)
 {
-	name.length = INT64_MAX;
+	name_at_the_end(INT64_MAX);
 	file.length = UINT64_MAX;
 }
 
@@ -332,13 +346,7 @@ static void str_kind_7(void)
 
 static void str_at_the_end(void)
 {
-	char *two = map(2 * PAGE);
-	struct str *s = (struct str *)(two + PAGE - 56);
-
-	munmap(two + PAGE, PAGE);
-	s->length = 1000;
-	s->state = STATE(1);
-	codes[0].name = codes[0].qualname = addr_of(s);
+	name_at_the_end(1000);
 }
 
 /* UCS-4 beyond Unicode, surrogates, and what a terminal would obey. */
@@ -510,8 +518,37 @@ static void paged_out(void)
 	msync(paged, PAGE, MS_SYNC);
 }
 
-/* An interpreter in memory that nobody serves: who touches it waits for ever, if it may wait. */
-static void unserved(void)
+/* The outermost frame in memory that the process has, but does not have mapped in now. Nobody but
+ * krait gets it back, and that takes no disk. */
+static void frame_absent_in(int fd)
+{
+	void *page = MAP_FAILED;
+
+	make_entry();
+	if (fd >= 0 && !ftruncate(fd, PAGE) &&
+	    pwrite(fd, &frames[2], sizeof(frames[2]), 0) == sizeof(frames[2]))
+		page = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	if (page == MAP_FAILED)
+		exit(1);
+	frames[1].prev = addr_of(page);
+}
+
+static void absent(void)
+{
+	frame_absent_in(memfd_create("frames", 0));
+}
+
+static void absent_file(void)
+{
+	char path[] = "/var/tmp/krait-forger-XXXXXX";
+	int fd = mkstemp(path);
+
+	unlink(path);
+	frame_absent_in(fd);
+}
+
+/* Memory that nobody serves: who touches it waits for ever, if it may wait. */
+static void *unserved_page(void)
 {
 	struct uffdio_api api = {.api = UFFD_API};
 	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
@@ -522,7 +559,32 @@ static void unserved(void)
 	reg.range.len = PAGE;
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
 		exit(3);
-	_PyRuntime[5] = addr_of(page);
+	return page;
+}
+
+static void unserved(void)
+{
+	_PyRuntime[5] = addr_of(unserved_page());
+}
+
+static void unserved_frame(void)
+{
+	make_entry();
+	frames[1].prev = addr_of(unserved_page());
+}
+
+/* The outermost frame in a file, which is not looked at. */
+static const char *file_path;
+
+static void frame_in_file(void)
+{
+	int fd = file_path ? open(file_path, O_RDONLY) : -1;
+	void *page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
+
+	if (page == MAP_FAILED)
+		exit(1);
+	make_entry();
+	frames[1].prev = addr_of(page);
 }
 
 static const struct mode {
@@ -554,7 +616,12 @@ static const struct mode {
 	{"mappings", idle, remap, 0},
 	{"proof-long", proof_long, idle, 0},
 	{"paged-out", paged_out, page_out, 0},
+	{"absent", absent, idle, 0},
+	{"absent-file", absent_file, idle, 0},
 	{"unserved", unserved, idle, 0},
+	{"unserved-frame", unserved_frame, idle, 0},
+	{"frame-in-file", frame_in_file, idle,
+	 0}, /* the last: it is not listed, for it takes FILE */
 };
 
 int main(int argc, char **argv)
@@ -563,7 +630,7 @@ int main(int argc, char **argv)
 	const struct mode *end = modes + sizeof(modes) / sizeof(*modes);
 
 	if (argc < 2) {
-		while (mode < end)
+		while (mode < end - 1)
 			puts(mode++->name);
 		return 0;
 	}
@@ -573,6 +640,8 @@ int main(int argc, char **argv)
 		return 2;
 	if (argc > 2)
 		share = atoi(argv[2]);
+	if (argc > 3)
+		file_path = argv[3];
 	make_interpreter();
 	mode->begin();
 	puts("ready");

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
-fuses.py FOLDER: mounts a file system on the folder, in a mount namespace of its own, maps a file of it
-as if it were a library, and from then on answers nobody who opens that. It is its own server, so what
-waits for it waits until it is killed.
+fuses.py FOLDER ASKED_FOLDER [WHAT]: mounts a file system on the folder, in a mount namespace of its
+own, maps a file of it as if it were a library, and from then on answers nobody who opens that, or, if
+WHAT is "read", who reads it. It is its own server, so what waits for it waits until it is killed. Once
+it was asked, there is a file "asked" in the other folder.
 
 The protocol: include/uapi/linux/fuse.h.
 """
@@ -18,11 +19,12 @@ from harness import libc, ready, running
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000  # linux/sched.h, linux/mount.h
 MAP_FIXED = 0x10  # asm-generic/mman-common.h
 LOWEST = 0x20000  # above vm.mmap_min_addr
-LOOKUP, FORGET, GETATTR, OPEN, INIT, BATCH_FORGET = 1, 2, 3, 14, 26, 42
+LOOKUP, FORGET, GETATTR, OPEN, READ, INIT, BATCH_FORGET = 1, 2, 3, 14, 15, 26, 42
 ENOSYS = 38
 FOREVER_S = 1 << 30
 ROOT, FILE, FILE_BYTES = 1, 2, 1 << 20
 
+unanswered = READ if sys.argv[3:] == ["read"] else OPEN
 is_silent = threading.Event()
 asked = threading.Event()
 
@@ -52,7 +54,7 @@ def serve(fd):
         _, opcode, unique, node = struct.unpack_from("=2I2Q", request)
         if opcode in (FORGET, BATCH_FORGET):
             continue
-        if opcode == OPEN and is_silent.is_set():
+        if opcode == unanswered and is_silent.is_set():
             asked.set()
             continue
         body = answer(opcode, node)
