@@ -19,6 +19,7 @@
 #include "bpf/thread.h"
 #include "bpf/walk.h"
 #include "bpf/code.h"
+#include "bpf/maps.h"
 #include "bpf/process.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -43,92 +44,6 @@ __u32 max_depth = KRAIT_MAX_DEPTH_DEFAULT;
 /* A process that has been looked at in vain for half a second is asked about again up to an epoch
  * late: what a CPU remembers of it lasts so long. */
 #define REMEMBER_MIN_MS 512
-
-/* ---- Maps ---- */
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4 << 20);
-} ring SEC(".maps");
-
-/* The rings of samples: control.h. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); /* user space: CPUs times slots */
-	__type(key, __u32);
-	__type(value, struct krait_sample_rec);
-} samples SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KRAIT_LAYOUTS);
-	__type(key, __u32);
-	__type(value, struct krait_layout);
-} layouts SEC(".maps");
-
-/* One per CPU, as plain arrays: a per-CPU map's value may not exceed 32 KB (PCPU_MIN_UNIT_SIZE). An
- * array that can be mapped starts on a page of its own; user space reads the counters there. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); /* user space: the CPUs that there is room for */
-	__type(key, __u32);
-	__type(value, struct scratch);
-} scratches SEC(".maps");
-
-#define STACK_BYTES_MAX                                                                            \
-	(sizeof(struct krait_stack_rec) + KRAIT_MAX_DEPTH_LIMIT * sizeof(struct krait_frame))
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1); /* user space: the CPUs that there is room for */
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, STACK_BYTES_MAX);
-} stacks SEC(".maps");
-
-/* Powers of two: a mask makes the slot. What does not fit is looked at or sent again, never wrong.
- */
-#define STACK_SLOTS (1 << 15)
-#define CODE_SLOTS (1 << 15)
-#define STACK_SETS (1 << 13) /* 512 KB */
-#define KNOWN_SETS (1 << 13) /* 1 MB */
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, STACK_SLOTS);
-	__type(key, __u32);
-	__type(value, struct sent_pair);
-} sent_stacks SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, CODE_SLOTS);
-	__type(key, __u32);
-	__type(value, struct sent_pair);
-} sent_codes SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE); /* for the alignment: a set is a cache line */
-	__uint(max_entries, STACK_SETS);
-	__type(key, __u32);
-	__type(value, struct stack_set);
-} known_stacks SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KNOWN_SETS);
-	__type(key, __u32);
-	__type(value, struct known_set);
-} known_codes SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct thread_memo);
-} threads SEC(".maps");
 
 /* ---- What the walker's headers ask of the platform ---- */
 

@@ -16,6 +16,7 @@
 #ifndef KRAIT_PROCESS_H
 #define KRAIT_PROCESS_H
 
+#include "bpf/maps.h"
 #include "bpf/seed.h"
 #include "bpf/state.h"
 
@@ -31,13 +32,6 @@ volatile __u64 pid_ns_addr SEC(".data") = 0;
 volatile __u32 pid_ns_level SEC(".data") = 0;
 /* Random bits of this load: seed.h. */
 const volatile __u64 secret[2];
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__type(key, __u32);
-	__type(value, struct krait_proc);
-} procs SEC(".maps");
 
 /* Raised with every change of a result, after it: what a CPU remembers of a process (struct
  * recent) holds for one generation. Beside `epoch`, on one cache line. */
