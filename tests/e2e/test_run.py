@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections import Counter
 
@@ -59,6 +60,34 @@ def test_snapshot(spin, tmp_path):
         run = krait.stop()
     assert 0 < first < folded.total_all(folded.read(output)) == run.ledger.samples
     assert_only(tmp_path, "run.folded")
+
+
+def read_pipe(path):
+    """The samples of a profile that is written into a named pipe."""
+    command = ["cat", path]
+    run = subprocess.run(command, stdout=subprocess.PIPE, timeout=kraitrun.GRACE_S, check=True)
+    return folded.total_all(folded.parse(run.stdout))
+
+
+def test_a_snapshot_that_nobody_reads(spin, tmp_path):
+    """What is slow to write holds up no sample; and who asks again meanwhile gets another one."""
+    output = tmp_path / "run.folded"
+    os.mkfifo(output)
+    args = ["-p", spin.pid, "-F", 9999, "-f", "folded", "-o", output]
+    with kraitrun.start_record(*args) as krait:
+        targets.wait_cpu([spin.pid], CPU_S)
+        krait.send(signal.SIGUSR1)
+        # A CPU's ring holds 1.6 s of samples at this rate.
+        targets.wait_cpu([spin.pid], 4)
+        krait.send(signal.SIGUSR1)
+        targets.wait_cpu([spin.pid], CPU_S)
+        first, second = read_pipe(output), read_pipe(output)
+        krait.send(signal.SIGINT)
+        last = read_pipe(output)
+        run = krait.wait()
+    kraitrun.check(run, 0)
+    assert 0 < first < second <= last == run.ledger.samples
+    assert "ring buffer was full" not in run.err, run
 
 
 def test_target_that_ends_during_the_run(spin, tmp_path):

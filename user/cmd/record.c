@@ -55,6 +55,7 @@ struct run {
 	struct aggregate *agg;
 	struct background writing; /* of a snapshot */
 	struct profile *snapshot;  /* the writing's */
+	bool is_snapshot_wanted;   /* another one, after that */
 	struct krait_head_rec head;
 	char *target;
 };
@@ -66,11 +67,6 @@ static int on_record(const struct krait_hdr *rec, void *arg)
 	struct run *run = arg;
 
 	return outputs_record_add(&run->outs, rec) ?: aggregate_add(run->agg, rec);
-}
-
-static int on_second(uint64_t now_ns, void *arg)
-{
-	return outputs_record_tick(&((struct run *)arg)->outs, now_ns);
 }
 
 static struct profile_meta meta_of(const struct krait_head_rec *head, uint64_t duration_ns)
@@ -102,6 +98,7 @@ static void write_snapshot(void *arg)
 	run->snapshot = NULL;
 }
 
+/* One is written at a time; what is asked for meanwhile comes after it, once. */
 static void on_snapshot(void *arg)
 {
 	struct run *run = arg;
@@ -110,10 +107,9 @@ static void on_snapshot(void *arg)
 	const struct profile *profile;
 	uint64_t counters[KRAIT_CNT_CNT];
 
-	if (background_is_busy(&run->writing)) {
-		log_warn("record: the last snapshot is being written still; ask again after it");
+	run->is_snapshot_wanted = background_is_busy(&run->writing);
+	if (run->is_snapshot_wanted)
 		return;
-	}
 	background_wait(&run->writing);
 	outputs_record_flush(&run->outs);
 	session_counters(run->session, counters);
@@ -127,6 +123,19 @@ static void on_snapshot(void *arg)
 		profile_free(run->snapshot);
 		run->snapshot = NULL;
 	}
+}
+
+static int on_second(uint64_t now_ns, void *arg)
+{
+	struct run *run = arg;
+	int err = 0;
+
+	if (run->is_snapshot_wanted && !background_is_busy(&run->writing)) {
+		err = session_drain(run->session);
+		if (!err)
+			on_snapshot(run);
+	}
+	return err ?: outputs_record_tick(&run->outs, now_ns);
 }
 
 /* ---- Before ---- */
