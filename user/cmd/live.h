@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A session run for somebody at a terminal or in a pipe: until it is over, a signal asks for its
- * end, or who reads stdout has left. SIGINT, SIGTERM, SIGQUIT and SIGHUP end it, SIGUSR1 asks for a
- * snapshot; both are passed on to the command.
+ * end, or who reads stdout has left. SIGINT, SIGTERM, SIGQUIT and SIGHUP end it, and are passed on
+ * to the command; SIGUSR1 asks for a snapshot, and is krait's alone.
  */
 #ifndef KRAIT_CMD_LIVE_H
 #define KRAIT_CMD_LIVE_H
