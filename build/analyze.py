@@ -26,7 +26,7 @@ BPF_FLAGS = ["-target", "bpf", "-mcpu=v3", "-std=gnu11", "-D__TARGET_ARCH_x86", 
 # As HOST_FLAGS of the Makefile.
 HOST_FOLDERS = ("tests/host/", "tests/fuzz/")
 
-# Of its styles, these are not the house's:
+# Of its styles, these are not this tree's:
 SUPPRESSED = [
     "variableScope",  # variables stand where their function starts
     "unusedStructMember",  # of structs that macros use (TABLE of aggregate.c), or that only pad

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""The rules of the house that a machine can check; `make lint` runs it.
+"""The rules of style that a machine can check; `make lint` runs it.
 
 Formatting, lengths, include directions, licence lines, leftovers; the numbers that recordings hold
 (build/released.py); and what clang-tidy and cppcheck find (build/analyze.py). It reads the whole tree

@@ -6,7 +6,7 @@ How right krait is, in figures: a row per CPython of this host, a column per kin
     run.py ORACLE      the whole table; ORACLE is the program of tests/oracle
     run.py --short     (a), (b) and (e) in a few seconds each
 
-(a) Impossible stacks at 10 kHz, of programs that say which stacks they can have (judge.py): none,
+(a) Impossible stacks at 10 kHz, of programs that say which stacks they can have (expected.py): none,
     and next to no tick without a stack, since those programs are always in Python code.
 (b) The distance between krait's shares of a program's sections and those that the program
     measured itself, with its thread's CPU clock: krait's ticks follow the CPUs' time. At most
@@ -33,7 +33,7 @@ sys.path[:0] = [TESTS, os.path.join(TESTS, "e2e")]
 
 import chance
 import folded
-import judge
+import expected
 import kraitrun
 import targets
 
@@ -90,7 +90,7 @@ class Row:
                     self.frames["marked"] += stack.count
                 elif frame.line == 0:
                     self.lineless[frame.file, frame.name] += stack.count
-                if frame.name not in judge.RECURSIONS:
+                if frame.name not in expected.RECURSIONS:
                     self.frames["all"] += stack.count
 
 
@@ -122,7 +122,7 @@ def true_shares(measured, found):
     return {name: seconds / total for name, seconds in times.items()}
 
 
-def judge_distance(row, stacks, measured):
+def check_distance(row, stacks, measured):
     cnt = folded.total(stacks)
     sections = section_shares(stacks, measured["spent"].keys() - {"between"})
     found = {name: sections[name] / max(cnt, 1) for name in sections}
@@ -150,20 +150,20 @@ def why_not_tried(name, stacks, truth):
     if name == "generated" and truth["made"] < truth["addresses"] + REUSED:
         return "%(made)d pairs at %(addresses)d addresses" % truth
     cnt = folded.total(stacks)
-    for place in sorted(judge.BOTH.get(name, ())):
+    for place in sorted(expected.BOTH.get(name, ())):
         found = folded.total(folded.having(stacks, place))
-        if not chance.at_least(found, cnt, judge.LEAST_SHARE):
+        if not chance.at_least(found, cnt, expected.LEAST_SHARE):
             return "%d of %d samples in %s" % (found, cnt, place)
     return None
 
 
-def judge_stacks(row, stacks, workloads, run):
+def check_stacks(row, stacks, workloads, run):
     cnt = wrong = 0
     good = True
-    for name, kind in judge.JUDGES.items():
+    for name, kind in expected.CHECKERS.items():
         mine = folded.of_pid(stacks, workloads[name].pid)
-        judged = kind(workloads[name])
-        bad = [(why, stack) for why, stack in ((judged.why(s), s) for s in mine) if why]
+        checker = kind(workloads[name])
+        bad = [(why, stack) for why, stack in ((checker.why(s), s) for s in mine) if why]
         tried = why_not_tried(name, mine, workloads[name].truth)
         row.notes += ["%s: %s: %s" % (name, why, tail(stack)) for why, stack in bad[:SHOWN]]
         row.notes += ["%s: %s" % (name, tried)] if tried else []
@@ -182,7 +182,7 @@ def tail(stack):
 
 
 def let_run(seconds):
-    """Until each pid has had its CPU time, or for WAIT_S: is_enough() judges what was got."""
+    """Until each pid has had its CPU time, or for WAIT_S: is_enough() says whether that will do."""
     with contextlib.suppress(AssertionError):
         targets.wait_each_cpu(seconds, WAIT_S)
 
@@ -191,7 +191,7 @@ def measure_stacks(row, folder):
     path = os.path.join(folder, "stacks.folded")
     with contextlib.ExitStack() as started:
         workloads = {}
-        for name in list(judge.JUDGES) + ["sections"]:
+        for name in list(expected.CHECKERS) + ["sections"]:
             workloads[name] = started.enter_context(targets.Workload(row.py, name))
         pids = [workload.pid for workload in workloads.values()]
         args = ("-p", ",".join(map(str, pids)), "-F", FREQ_HZ, "--full-path", "-o", path)
@@ -207,8 +207,8 @@ def measure_stacks(row, folder):
             workload.stop()
     stacks = folded.read(path)
     row.count(stacks)
-    judge_stacks(row, stacks, workloads, run)
-    judge_distance(row, folded.of_pid(stacks, workloads["sections"].pid), measured)
+    check_stacks(row, stacks, workloads, run)
+    check_distance(row, folded.of_pid(stacks, workloads["sections"].pid), measured)
 
 
 # ---- (c) ----
@@ -269,7 +269,7 @@ def lineless_by_right(py, functions):
     return {tuple(pair) for pair in json.loads(asked.stdout)}
 
 
-def judge_marked(row):
+def check_marked(row):
     by_right = lineless_by_right(row.py, list(row.lineless))
     unknown = {key: cnt for key, cnt in row.lineless.items() if key not in by_right}
     bad, cnt = row.frames["marked"] + sum(unknown.values()), row.frames["all"]
@@ -301,7 +301,7 @@ def make_row(py, form, oracle):
             attempt(row, "c", measure_lines, oracle)
             if targets.can_run(py, "nogil"):
                 attempt(row, "d", measure_nogil, folder)
-        attempt(row, "e", judge_marked)
+        attempt(row, "e", check_marked)
     return row
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""How krait's cost grows with what it looks at; `make pictures` runs it. How each is taken and judged:
+"""How krait's cost grows with what it looks at; `make pictures` runs it. How each is taken and compared:
 README.md.
 
     tests/bench/curves.py [--quick] [--only NAME]... [--out FOLDER]
@@ -68,11 +68,11 @@ class Growth:
         self.slope = median(slope for slope, _ in slopes)  # Theil and Sen's
         self.steepest = max([slope for slope, far in slopes if far >= STEP_FACTOR] or [0])
         if self.slope < FLAT_SLOPE and self.steepest < FLAT_STEEPEST:
-            self.verdict = "flat"
+            self.result = "flat"
         elif self.steepest > WORSE_STEEPEST:
-            self.verdict = "worse"
+            self.result = "worse"
         else:
-            self.verdict = "linear"
+            self.result = "linear"
 
 
 class Curves:
@@ -103,9 +103,9 @@ class Curves:
             self.find(text % (what, point_.unknown))
 
     def check_memory(self, what, point_, bar_mb):
-        verdict = "ok" if point_.rss_mb < bar_mb else "MISSED"
-        print("    RSS %.1f MB: %s, bar %d" % (point_.rss_mb, verdict, bar_mb), flush=True)
-        if verdict != "ok":
+        result = "ok" if point_.rss_mb < bar_mb else "MISSED"
+        print("    RSS %.1f MB: %s, bar %d" % (point_.rss_mb, result, bar_mb), flush=True)
+        if result != "ok":
             self.find("RSS of %.1f MB, bar %d: %s" % (point_.rss_mb, bar_mb, what))
 
     @contextlib.contextmanager
@@ -141,12 +141,12 @@ def windows_of(curves, watch, pid, count):
         after = watch.read()
         d = minus(after, before)
         before = after
-        ours = d.targets + d.unjudged
+        ours = d.targets + d.unknown
         if ours:
             kernel_ns.append((d.run_ns - (d.runs - ours) * curves.reject_ns) / ours)
         ds.append(d)
-    samples, seconds, unjudged, targets = (
-        sum(getattr(d, field) for d in ds) for field in ("samples", "time_ns", "unjudged", "targets")
+    samples, seconds, unknown, targets = (
+        sum(getattr(d, field) for d in ds) for field in ("samples", "time_ns", "unknown", "targets")
     )
     if len(kernel_ns) < max(1, count // 2):
         raise CantMeasure("ticks on targets in %d of %d windows only" % (len(kernel_ns), count))
@@ -154,7 +154,7 @@ def windows_of(curves, watch, pid, count):
         "kernel_ns": median(kernel_ns),
         "own_ns": (cpu_ns(pid) - own_ns) / max(1, samples),
         "per_s": samples / seconds * 1e9,
-        "unknown": 100 * unjudged / (unjudged + targets),
+        "unknown": 100 * unknown / (unknown + targets),
     }
 
 
@@ -201,11 +201,11 @@ def series(curves, label, counts, measure):
             cells += ["%.1f" % p.rss_mb, "%.1f" % p.maps_mb]
             print(FORMAT % tuple(cells), flush=True)
             curves.check_lost("%s, %s" % (label, number(n)), p, lines)
-    judge(curves, label, points)
+    compare(curves, label, points)
     return label, points
 
 
-def judge(curves, label, points):
+def compare(curves, label, points):
     if len(points) < 2:
         return
     for field, what in (("kernel_ns", "kernel"), ("own_ns", "krait itself"), ("rss_mb", "RSS")):
@@ -213,8 +213,8 @@ def judge(curves, label, points):
         note = "slope %.2f, at most %.2f; %s to %s"
         ends = [number(v) if v >= 100 else "%.1f" % v for v in (g.first, g.last)]
         note %= (g.slope, g.steepest, ends[0], ends[1])
-        print("    %-13s %-7s (%s)" % (what, g.verdict, note), flush=True)
-        if g.verdict == "worse":
+        print("    %-13s %-7s (%s)" % (what, g.result, note), flush=True)
+        if g.result == "worse":
             curves.find("%s: %s grows faster than linearly: %s" % (label, what, note))
 
 

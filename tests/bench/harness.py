@@ -190,7 +190,7 @@ class Krait(Run):
         super().__init__(KRAIT, "record", *args)
 
 
-Reading = namedtuple("Reading", "time_ns run_ns runs targets unjudged samples stacks codes ring_bytes maps_bytes")
+Reading = namedtuple("Reading", "time_ns run_ns runs targets unknown samples stacks codes ring_bytes maps_bytes")
 
 
 def minus(a, b):

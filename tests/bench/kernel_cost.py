@@ -220,7 +220,7 @@ def depths_of(report, py, plan, reject_ns, barred):
 
 def scaled_row(report, d):
     """The headline as a ratio of one run: what a sample would take where the least takes as long as
-    the prototype did. No verdict: the bars are of the time itself."""
+    the prototype did. No bar here: they are of the time itself."""
     mean = PROTOTYPE_NS * median(d.ratios)
     beyond = mean - PROTOTYPE_NS * median(d.empty) / median(d.limit)
     report.row(

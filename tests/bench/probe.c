@@ -296,7 +296,7 @@ static void say_reading(const struct held *held)
 		bpf_obj_get_info_by_fd(held->prog_fd, &info, &len);
 	snprintf(line, sizeof(line),
 		 "{\"has_counters\": %s, \"time_ns\": %llu, \"run_ns\": %llu, \"runs\": %llu, "
-		 "\"targets\": %llu, \"unjudged\": %llu, \"samples\": %llu, \"stacks\": %llu, "
+		 "\"targets\": %llu, \"unknown\": %llu, \"samples\": %llu, \"stacks\": %llu, "
 		 "\"codes\": %llu, \"ring_bytes\": %llu, \"maps_bytes\": %llu}",
 		 held->scratches ? "true" : "false", (unsigned long long)now_ns(),
 		 (unsigned long long)info.run_time_ns, (unsigned long long)info.run_cnt,

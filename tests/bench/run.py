@@ -60,11 +60,11 @@ class Report:
 
     def row(self, label, text, bar=None, value=None, note=""):
         """One figure; `value` is compared with the bar."""
-        verdict = ""
+        result = ""
         if bar is not None:
-            verdict = "%-6s bar %s" % ("ok" if value <= bar else "MISSED", "{:,}".format(bar))
+            result = "%-6s bar %s" % ("ok" if value <= bar else "MISSED", "{:,}".format(bar))
             self.missed += value > bar
-        columns = (label, text, verdict, "(%s)" % note if note else "")
+        columns = (label, text, result, "(%s)" % note if note else "")
         print(("  %-44s %12s   %-18s %s" % columns).rstrip(), flush=True)
 
 

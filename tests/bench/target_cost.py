@@ -65,17 +65,17 @@ def slices(target, contenders, rounds):
     return got
 
 
-def say_lost(report, got, label, name, beside="nothing", judge=None):
-    """What the target does less under `name` than under `beside`. judge(low, high): the bar."""
+def say_lost(report, got, label, name, beside="nothing", bar_of=None):
+    """What the target does less under `name` than under `beside`. bar_of(low, high): the bar."""
     for i, per in enumerate(("CPU second", "second")):
         percents = [100 * (1 - of_round[name][i] / of_round[beside][i]) for of_round in got]
         middle, low, high = interval(percents)
         note = "95 %% interval %.2f to %.2f; %d slices" % (low, high, len(got))
-        bar = judge(low, high) if judge else {}
+        bar = bar_of(low, high) if bar_of else {}
         report.row("%s, per %s" % (label, per), "%.2f %%" % middle, note=note, **bar)
 
 
-def slowdown_at(bench, report, freq_hz, judge, more=lambda target, stack: {}):
+def slowdown_at(bench, report, freq_hz, bar_of, more=lambda target, stack: {}):
     """What krait and the empty program take from one target at this rate, and what more(target,
     stack) adds to them."""
     rounds = ROUNDS_QUICK if bench.quick else ROUNDS
@@ -99,8 +99,8 @@ def slowdown_at(bench, report, freq_hz, judge, more=lambda target, stack: {}):
             raise CantMeasure("the target was hardly sampled")
         for name in contenders:
             say_lost(report, got, "to %s" % name, name)
-        judge = None if bench.quick else judge  # too few slices to tell
-        say_lost(report, got, "to krait beyond empty", "krait", "the empty program", judge)
+        bar_of = None if bench.quick else bar_of  # too few slices to tell
+        say_lost(report, got, "to krait beyond empty", "krait", "the empty program", bar_of)
 
 
 def slowdown(bench, report):

@@ -13,7 +13,7 @@ import itertools
 import os
 
 import targets
-from folded import Frame
+from folded import Frame, is_marker
 from targets import chance
 
 # Of the samples, how many have a marker in place of frames: a walk can be caught in the middle of a
@@ -38,10 +38,6 @@ def spans(name):
     with open(os.path.join(targets.WORKLOADS, name + ".py"), encoding="utf-8") as stream:
         visit(ast.parse(stream.read()), "")
     return found
-
-
-def is_marker(frame):
-    return frame.name.startswith("[unreadable")
 
 
 class Chains:

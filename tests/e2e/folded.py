@@ -128,10 +128,15 @@ def having(stacks, name):
     return [stack for stack in stacks if any(short_name(f) == name for f in stack.frames)]
 
 
+def is_marker(frame):
+    """Whether it stands for a frame, or more, that could not be read."""
+    return frame.name.startswith("[unreadable: ")
+
+
 def is_marked(stack):
     """
     Whether a frame could not be read, and says so. In processes that fork that is no fault: at the
     first write to a page after it the kernel takes the page away for as long as it makes a copy
     (mm/memory.c, wp_page_copy), and a tick in that moment finds none.
     """
-    return any(frame.name.startswith("[unreadable: ") for frame in stack.frames)
+    return any(map(is_marker, stack.frames))

@@ -35,12 +35,12 @@ Ledger = namedtuple("Ledger", "ticks samples losses")
 
 
 def ledger(stderr):
-    """The books of a run, balanced; an error where there are none or where they are not."""
+    """The ledger of a run, balanced; an error where there are none or where they are not."""
     found = LEDGER.findall(stderr)
     assert len(found) == 1, "no balanced ledger in:\n" + stderr
-    books = Ledger(*map(int, found[0]))
-    assert books.ticks == books.samples + books.losses, stderr
-    return books
+    counted = Ledger(*map(int, found[0]))
+    assert counted.ticks == counted.samples + counted.losses, stderr
+    return counted
 
 
 def losses(stderr):
@@ -128,7 +128,7 @@ class Krait:
         return folded.read(path)
 
     def stop(self, number=signal.SIGINT):
-        """Ends a recording as a person does; its books must balance."""
+        """Ends a recording as a person does; its ledger must balance."""
         self.send(number)
         run = self.wait()
         check(run, 0)
@@ -162,7 +162,7 @@ def krait(*args, timeout=GRACE_S, prefix=(), cwd=None):
 
 
 def record(*args, code=0, seconds=0):
-    """`krait record ARGS` to its end; the exit status and the books are asserted."""
+    """`krait record ARGS` to its end; the exit status and the ledger are asserted."""
     run = krait("record", *UNGOVERNED, *args, timeout=seconds + GRACE_S)
     check(run, code)
     return run

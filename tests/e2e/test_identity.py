@@ -13,7 +13,7 @@ from targets import Workload, chance, record_cpu, wait_cpu
 
 sys.path.insert(0, os.path.join(kraitrun.TREE, "tests", "accuracy"))
 
-import judge
+import expected
 
 # A process that does little but start threads: of a free-threaded one's ticks three of four are in no
 # Python frame. Of the samples, newcomers have that share at least.
@@ -49,7 +49,7 @@ def test_a_stop_makes_no_code_trustworthy(one_py, tmp_path):
             workload.stop()
     stacks = folded.read(path)
     for workload in workloads:
-        mine, why = folded.of_pid(stacks, workload.pid), judge.Generated(workload).why
+        mine, why = folded.of_pid(stacks, workload.pid), expected.Generated(workload).why
         wrong = [(why(stack), stack) for stack in mine if why(stack)]
         assert not wrong, "%d stacks, such as %s" % (len(wrong), wrong[:3])
         assert folded.total(mine) > 1000

@@ -103,7 +103,7 @@ def test_target_that_ends_during_the_run(spin, tmp_path):
 def test_samples_that_nobody_reads(spin, tmp_path):
     """
     A krait that does not come to run. A CPU has room for some two seconds of samples; what comes
-    after is lost, is told, and the books balance. What came before is all there.
+    after is lost, is told, and the ledger balances. What came before is all there.
     """
     output = tmp_path / "run.folded"
     os.sched_setaffinity(spin.pid, [min(os.sched_getaffinity(spin.pid))])

@@ -159,7 +159,7 @@ def test_cpu_hotplug(one_py, tmp_path):
 
 
 def test_stopped_for_ten_seconds(one_py, tmp_path):
-    """At the highest rate. The books balance, the loss is told, and what comes after is whole again:
+    """At the highest rate. The ledger balances, the loss is told, and what comes after is whole again:
     also a process that began meanwhile, whose code came when the rings were full."""
     output = tmp_path / "run.folded"
     with targets.Workload(one_py, "spin") as spin:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Foreign text comes out safe: by table, for every code point there is, and for random bytes judged
- * by the C library's own decoder (iconv).
+ * Foreign text comes out safe: by table, for every code point there is, and for random bytes
+ * checked by the C library's own decoder (iconv).
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -10,7 +10,7 @@
 /* Whether every tick on a target became a sample or a counted loss, and every sample arrived. */
 bool ledger_balances(const uint64_t *counters, uint64_t samples_received);
 
-/* The ledger of a profile, live or recorded. Says so loudly if the books don't balance. */
+/* The ledger of a profile, live or recorded. Says so loudly if it doesn't balance. */
 void footer_ledger(const struct profile *profile);
 /* The same of a recording that ends before its counters: what was read of it, and that no ledger is
  * there to hold it against. */

@@ -7,6 +7,7 @@ without one, or that belongs to another moment, is what this looks for.
 import re
 
 from callgraph import call_graph, source
+from folded import is_marked, is_marker
 
 FAMILIES = re.compile(r"/families[23]?\.py$")
 PAIRS = re.compile(r"/pairs\.py$")
@@ -16,15 +17,6 @@ MARK = re.compile(r"# (one|two)$")
 GENERATED = {"inner": {1, 2, 3, 4, 5}, "outer": {8, 9}, "<module>": {1, 8}}
 PAIR_FILE = re.compile(r"pair_(\d+)\.py$")
 PAIR_NAME = re.compile(r"(inner|outer)_(\d+)$")
-
-
-def is_marker(frame):
-    return frame.name.startswith("[")
-
-
-def is_marked(stack):
-    """True if krait itself says that there are frames that it could not read."""
-    return any(map(is_marker, stack.frames))
 
 
 def own_frames(stack, own):
@@ -123,8 +115,8 @@ class Generated:
         return frame.line - number % self.shifts in GENERATED[frame.name.partition("_")[0]]
 
 
-JUDGES = {"families": Families, "pairs": Pairs, "generated": Generated}
-# What each of them must have been sampled in, for its verdict to mean anything, and which share of its
+CHECKERS = {"families": Families, "pairs": Pairs, "generated": Generated}
+# What each of them must have been sampled in, for its result to mean anything, and which share of its
 # CPU time each of these has at least, in every CPython and its debug build: measured, and halved.
 BOTH = {"families": {"a_leaf", "b_leaf"}, "pairs": {"one", "two", "turns", "end_one", "end_two"}}
 LEAST_SHARE = 0.005
