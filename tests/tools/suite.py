@@ -16,6 +16,7 @@ which is how `all` adds them up.
 """
 
 import codecs
+import contextlib
 import os
 import re
 import signal
@@ -29,6 +30,7 @@ ROOT = os.path.dirname(TESTS)
 
 # The order is that of cost: what fails soonest comes first.
 SUITES = ["lint", "tools", "unit", "host", "layouts", "golden", "oracle", "accuracy", "e2e"]
+BESIDE = "e2e"  # of them
 TARGETS = {"lint": "lint", "accuracy": "test-accuracy-short"}  # others: test-SUITE
 NEED_ROOT = ["accuracy", "e2e"]
 # A hung program must not hang the whole run.
@@ -217,46 +219,104 @@ def run_suite(kind, name, what):
 
 
 def read_tally(path):
-    total, lines = Tally(), []
-    with open(path, encoding="utf-8") as stream:
-        for line in stream:
-            name, *counts = line.split()
-            one = Tally()
-            one.add(*map(int, counts))
-            total.add(*map(int, counts))
-            lines.append("%s: %s" % (name, one.text()))
-    return total, lines
+    """What the suite's programs have counted so far."""
+    tally = Tally()
+    with contextlib.suppress(FileNotFoundError):
+        with open(path, encoding="utf-8") as stream:
+            for line in stream:
+                tally.add(*map(int, line.split()[1:]))
+    return tally
 
 
-def run_one(suite, env, path):
-    """Whether the suite is green. What can't count for itself is counted here: lint, and a build that
-    broke before its suite came to count anything."""
-    before = read_tally(path)[0].failed
-    target = TARGETS.get(suite, "test-" + suite)
-    print("== %s" % suite, flush=True)
-    argv = [os.environ.get("MAKE", "make"), "--no-print-directory", target]
-    start = time.monotonic()
-    status = subprocess.run(argv, cwd=ROOT, env=env, check=False).returncode
-    seconds = time.monotonic() - start
-    if suite == "lint" or (status and read_tally(path)[0].failed == before):
-        with open(path, "a", encoding="utf-8") as stream:
-            stream.write("%s %d %d 0\n" % (suite, status == 0, status != 0))
-    print("== %s took %.0f s" % (suite, seconds), flush=True)
-    return status == 0
+class Started:
+    """A suite that runs, through make; what it says goes to `output`."""
+
+    def __init__(self, name, folder, output=None):
+        self.name = name
+        self.path = os.path.join(folder, name)
+        self.start = time.monotonic()
+        self.proc = subprocess.Popen(
+            [os.environ.get("MAKE", "make"), "--no-print-directory", TARGETS.get(name, "test-" + name)],
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            cwd=ROOT,
+            env=dict(os.environ, KRAIT_TALLY=self.path),
+        )
+
+    def stop(self):
+        """Ends it, unless it has ended."""
+        self.proc.terminate()
+        self.proc.wait()
+
+    def end(self):
+        """Waits for it; its tally. What can't count for itself is counted here: lint, and a build that
+        broke before its suite came to count anything."""
+        try:
+            status = self.proc.wait()
+        except BaseException:
+            self.stop()
+            raise
+        tally = read_tally(self.path)
+        if self.name == "lint" or (status and not tally.failed):
+            tally.add(passed=status == 0, failed=status != 0)
+        print("== %s took %.0f s" % (self.name, time.monotonic() - self.start), flush=True)
+        return tally
+
+
+def pass_on(stream, proc):
+    """Prints the file that proc writes, as it grows, until proc has ended."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    has_ended = False
+    while True:
+        chunk = stream.read1(65536)
+        if not chunk and has_ended:
+            break
+        sys.stdout.write(decoder.decode(chunk))
+        sys.stdout.flush()
+        if not chunk:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                has_ended = proc.wait(timeout=0.2) is not None
+
+
+@contextlib.contextmanager
+def suite_beside(folder):
+    """The suite BESIDE, from now on, with what it says in a file. (it, the file, to read)."""
+    path = os.path.join(folder, "output")
+    with open(path, "wb") as output:
+        beside = Started(BESIDE, folder, output)
+    try:
+        with open(path, "rb") as said:
+            yield beside, said
+    finally:
+        beside.stop()
+
+
+def run_suites(folder):
+    """{name: tally} of every suite, whatever came of the ones before it. They print as if they ran one
+    after another, but BESIDE runs all the while: it waits as much as it computes."""
+    tallies = {}
+    with suite_beside(folder) as (beside, said):
+        for name in SUITES:
+            print("== %s" % name, flush=True)
+            if name == BESIDE:
+                pass_on(said, beside.proc)
+                tallies[name] = beside.end()
+            else:
+                tallies[name] = Started(name, folder).end()
+    return tallies
 
 
 def run_all():
-    """Every suite, whatever came of the ones before it; the last line is the sum of all."""
+    """Every suite; the last line is the sum of all."""
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "tally")
-        open(path, "w", encoding="utf-8").close()
-        env = dict(os.environ, KRAIT_TALLY=path)
-        good = [run_one(suite, env, path) for suite in SUITES]
-        total, lines = read_tally(path)
+        tallies = run_suites(folder)
+    total = Tally()
     print("== all")
-    print("\n".join(lines))
+    for name, tally in tallies.items():
+        print("%s: %s" % (name, tally.text()))
+        total.add(tally.passed, tally.failed, tally.skipped)
     print("%d passed, %d failed" % (total.passed, total.failed), flush=True)
-    return 0 if all(good) and not total.failed else 1
+    return 1 if total.failed else 0
 
 
 def main(argv):

@@ -14,6 +14,8 @@ FAKE_MAKE = """#!/bin/sh
 for target; do :; done
 name=${target#test-}
 name=${name%-short}
+[ -n "$MEET" ] && [ "$name" = e2e ] && echo here > "$MEET"
+[ -n "$MEET" ] && [ "$name" = lint ] && read there < "$MEET"
 [ "$name" = lint ] && exec test "$RED" != lint
 if [ "$name" = "$RED" ]; then
     [ "$HOW" = counted ] && echo "$name 1 1 0" >> "$KRAIT_TALLY"
@@ -23,12 +25,13 @@ echo "$name 2 0 0" >> "$KRAIT_TALLY"
 """
 
 
-def run_all(folder, red, how):
+def run_all(folder, red, how, meet=""):
     make = folder / "make"
     make.write_text(FAKE_MAKE)
     make.chmod(0o755)
-    env = dict(os.environ, MAKE=str(make), RED=red, HOW=how)
-    run = subprocess.run([sys.executable, RUNNER, "all"], env=env, stdout=subprocess.PIPE, text=True)
+    env = dict(os.environ, MAKE=str(make), RED=red, HOW=how, MEET=meet)
+    command = [sys.executable, RUNNER, "all"]
+    run = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, timeout=60)
     return run.returncode, run.stdout.splitlines()
 
 
@@ -50,6 +53,13 @@ def test_one_red(tmp_path, red, how):
     green = 2 * len(suite.SUITES) - 1 - (1 if red == "lint" else 2)
     passed = green + (how == "counted" and red != "lint")
     assert lines[-1] == "%d passed, 1 failed" % passed
+
+
+def test_the_longest_runs_beside_the_others(tmp_path):
+    """The first suite waits for it, and it for the first."""
+    meet = tmp_path / "meet"
+    os.mkfifo(meet)
+    assert run_all(tmp_path, "none", "", str(meet))[0] == 0
 
 
 SHOWS_SIGNALS = """
