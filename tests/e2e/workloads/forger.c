@@ -11,6 +11,7 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -518,19 +519,36 @@ static void paged_out(void)
 	msync(paged, PAGE, MS_SYNC);
 }
 
+static void *absent_page = MAP_FAILED;
+static volatile sig_atomic_t is_told;
+
+static void on_signal(int signo)
+{
+	(void)signo;
+	is_told = 1;
+}
+
+/* The page is not mapped in again, when SIGUSR1 says so: another krait may have got it back. */
+static void drop_when_told(void)
+{
+	if (!is_told)
+		return;
+	is_told = 0;
+	madvise(absent_page, PAGE, MADV_DONTNEED);
+}
+
 /* The outermost frame in memory that the process has, but does not have mapped in now. Nobody but
  * krait gets it back, and that takes no disk. */
 static void frame_absent_in(int fd)
 {
-	void *page = MAP_FAILED;
-
 	make_entry();
+	signal(SIGUSR1, on_signal);
 	if (fd >= 0 && !ftruncate(fd, PAGE) &&
 	    pwrite(fd, &frames[2], sizeof(frames[2]), 0) == sizeof(frames[2]))
-		page = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
-	if (page == MAP_FAILED)
+		absent_page = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	if (absent_page == MAP_FAILED)
 		exit(1);
-	frames[1].prev = addr_of(page);
+	frames[1].prev = addr_of(absent_page);
 }
 
 static void absent(void)
@@ -616,8 +634,8 @@ static const struct mode {
 	{"mappings", idle, remap, 0},
 	{"proof-long", proof_long, idle, 0},
 	{"paged-out", paged_out, page_out, 0},
-	{"absent", absent, idle, 0},
-	{"absent-file", absent_file, idle, 0},
+	{"absent", absent, drop_when_told, 0},
+	{"absent-file", absent_file, drop_when_told, 0},
 	{"unserved", unserved, idle, 0},
 	{"unserved-frame", unserved_frame, idle, 0},
 	{"frame-in-file", frame_in_file, idle,
