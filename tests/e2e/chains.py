@@ -152,4 +152,5 @@ def assert_whole(chains, stacks, label, share):
         text = "; ".join(map(brief, mine[:3]))
         is_met = chance.at_least(total(found), cnt, share)
         text = "%d of %d samples of %s, and %s" % (total(found), cnt, chain[-1], text)
+        text += "; of all: %s" % {name: total(chains.of_label(stacks, name)) for name in chains.chains}
         assert is_met, "%s: %s" % (label, text)
