@@ -215,7 +215,7 @@ struct krait_block {
 	__u32 raw_bytes; /* once inflated: of whole records */
 	__u32 number;	 /* its place among the blocks, from 0 on */
 	__u32 crc32;	 /* of the rest of this struct, then the packed bytes */
-	__u64 until_ns;	 /* CLOCK_MONOTONIC when it was written */
+	__u64 until_ns;	 /* CLOCK_MONOTONIC when it was gathered */
 };
 
 /* raw_bytes at most. A writer's blocks are smaller; what reads needs no more memory than this. */

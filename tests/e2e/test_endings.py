@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -27,6 +28,8 @@ import recordings
 CPU_S = 0.2
 F_SETPIPE_SZ = 1031  # include/uapi/linux/fcntl.h; in Python's fcntl from 3.10 on
 PAGE_BYTES = 4096
+RING_SLOTS = 16384  # of a CPU at 9,999 Hz: samples_slot_cnt
+STALL_CPU_S = 3
 WROTE = re.compile(r"^krait: wrote (\S+) \(\w+\)$", re.M)
 
 
@@ -321,6 +324,30 @@ def test_reader_that_leaves_and_a_file(spin, tmp_path):
 def pipe_bytes(fd):
     """So many bytes wait in it to be read: FIONREAD, pipe(7)."""
     return struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))[0]
+
+
+def test_a_reader_that_stalls_loses_nothing(spin):
+    """The rings hold one second and a half at this rate; what comes later waits in krait's memory."""
+    os.sched_setaffinity(spin.pid, {min(os.sched_getaffinity(0))})
+    args = ["-p", spin.pid, "-F", 9999, "-f", "krait", "-o", "-"]
+    with kraitrun.start_record(*args) as krait, kraitrun.Krait(
+        ["report", "-", "-f", "folded"], stdin=subprocess.PIPE
+    ) as report:
+        stream = krait.process.stdout
+        fcntl.fcntl(stream, F_SETPIPE_SZ, PAGE_BYTES)  # the recording's head fills it
+        targets.wait_cpu([spin.pid], STALL_CPU_S)
+        reader = threading.Thread(target=shutil.copyfileobj, args=(stream, report.process.stdin))
+        reader.start()
+        krait.send(signal.SIGINT)
+        reader.join(kraitrun.GRACE_S)
+        krait.process.stdout = None
+        run = krait.wait()
+        report.process.stdin.close()
+        report.process.stdin = None
+        again = report.wait()
+    kraitrun.check(run, 0)
+    assert run.walked == run.ledger.samples > RING_SLOTS, run
+    assert folded.total_all(folded.parse(again.out)) == run.ledger.samples
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -107,15 +107,18 @@ static void add_stack(struct recording_writer *w, uint32_t frame_cnt)
 	free(rec);
 }
 
-static void start(struct recording_writer *w, struct file *f, FILE **out)
+static struct recording_writer *start(struct file *f, FILE **out)
 {
+	struct recording_writer *w;
 	const struct krait_head_rec head = {
 		.start_mono_ns = START_NS, .freq_hz = 99, .host = "host", .target = "all"};
 
 	*f = (struct file){};
 	*out = open_memstream(&f->bytes, &f->len);
 	assert_non_null(*out);
-	recording_start(w, *out, &head);
+	w = recording_start(*out, &head);
+	assert_non_null(w);
+	return w;
 }
 
 static void find_blocks(struct file *f)
@@ -141,7 +144,7 @@ static void finish(struct recording_writer *w, struct file *f, FILE *out)
 	for (int i = 0; i < KRAIT_CNT_CNT; i++)
 		counters[i] = 1000 + i;
 	assert_int_equal(recording_finish(w, 5000, counters), 0);
-	recording_release(w);
+	recording_free(w);
 	assert_int_equal(fclose(out), 0);
 	find_blocks(f);
 }
@@ -149,16 +152,16 @@ static void finish(struct recording_writer *w, struct file *f, FILE *out)
 /* The head, four blocks of a sample each, the tail. */
 static struct file small(void)
 {
-	struct recording_writer w;
+	struct recording_writer *w;
 	struct file f;
 	FILE *out;
 
-	start(&w, &f, &out);
+	w = start(&f, &out);
 	for (uint32_t i = 0; i < 4; i++) {
-		add_sample(&w, i);
-		recording_tick(&w, UINT64_MAX);
+		add_sample(w, i);
+		recording_flush(w);
 	}
-	finish(&w, &f, out);
+	finish(w, &f, out);
 	assert_int_equal(f.block_cnt, 6);
 	return f;
 }
@@ -277,34 +280,38 @@ static void test_a_bit_flipped_in_every_byte(void **state)
 	free(f.bytes);
 }
 
-/* What is written never waits for more than its block, and that for no more than a tick. */
+/* What comes never waits for more than its block, and that for no more than a tick. */
 static void test_when_it_is_written(void **state)
 {
-	struct recording_writer w;
+	struct recording_writer *w;
 	struct file f;
 	struct seen seen;
 	size_t len;
 	FILE *out;
 
 	(void)state;
-	start(&w, &f, &out);
+	w = start(&f, &out);
 	len = f.len;
 	assert_true(len > sizeof(struct krait_recording_start)); /* the head is there at once */
-	recording_tick(&w, UINT64_MAX);
+	recording_tick(w, UINT64_MAX);
+	assert_int_equal(recording_sync(w), 0);
 	assert_int_equal(f.len, len); /* nothing to write */
-	add_sample(&w, 0);
-	recording_tick(&w, 0); /* not yet: the last was just now */
+	add_sample(w, 0);
+	recording_tick(w, 0); /* not yet: the last was just now */
+	assert_int_equal(recording_sync(w), 0);
 	assert_int_equal(f.len, len);
-	recording_tick(&w, UINT64_MAX);
+	recording_tick(w, UINT64_MAX);
+	assert_int_equal(recording_sync(w), 0);
 	assert_true(f.len > len);
 	assert_int_equal(read_back(f.bytes, f.len, &seen), 0);
 	assert_int_equal(seen.samples, 1);
 	assert_int_equal(seen.cuts, 1);
 	for (uint32_t i = 1; i < 10000; i++)
-		add_sample(&w, i);
+		add_sample(w, i);
+	assert_int_equal(recording_sync(w), 0);
 	assert_int_equal(read_back(f.bytes, f.len, &seen), 0);
 	assert_true(seen.samples > 8000); /* by itself: 128 KB are 3,276 */
-	finish(&w, &f, out);
+	finish(w, &f, out);
 	assert_int_equal(read_back(f.bytes, f.len, &seen), 0);
 	assert_int_equal(seen.samples, 10000);
 	assert_int_equal(seen.tails, 1);
@@ -314,20 +321,20 @@ static void test_when_it_is_written(void **state)
 /* Longer than what is gathered: before, behind and between others. */
 static void test_the_longest_stacks(void **state)
 {
-	struct recording_writer w;
+	struct recording_writer *w;
 	struct file f;
 	struct seen seen;
 	FILE *out;
 
 	(void)state;
-	start(&w, &f, &out);
-	add_stack(&w, KRAIT_MAX_DEPTH_LIMIT);
-	add_sample(&w, 0);
-	add_stack(&w, KRAIT_MAX_DEPTH_LIMIT);
-	add_stack(&w, KRAIT_MAX_DEPTH_LIMIT);
-	add_stack(&w, 0);
-	add_sample(&w, 1);
-	finish(&w, &f, out);
+	w = start(&f, &out);
+	add_stack(w, KRAIT_MAX_DEPTH_LIMIT);
+	add_sample(w, 0);
+	add_stack(w, KRAIT_MAX_DEPTH_LIMIT);
+	add_stack(w, KRAIT_MAX_DEPTH_LIMIT);
+	add_stack(w, 0);
+	add_sample(w, 1);
+	finish(w, &f, out);
 	assert_int_equal(read_back(f.bytes, f.len, &seen), 0);
 	assert_int_equal(seen.records, 6);
 	assert_int_equal(seen.bytes_max,
@@ -339,20 +346,20 @@ static void test_the_longest_stacks(void **state)
 /* Of every length around what is gathered, several in a block. */
 static void test_stacks_of_every_length(void **state)
 {
-	struct recording_writer w;
+	struct recording_writer *w;
 	struct file f;
 	struct seen seen;
 	FILE *out;
 
 	(void)state;
-	start(&w, &f, &out);
+	w = start(&f, &out);
 	for (uint32_t i = 0; i < 12; i++) {
-		add_stack(&w, 480 + 4 * i);
-		add_stack(&w, 480 + 4 * i);
-		add_stack(&w, 2000);
-		add_sample(&w, i);
+		add_stack(w, 480 + 4 * i);
+		add_stack(w, 480 + 4 * i);
+		add_stack(w, 2000);
+		add_sample(w, i);
 	}
-	finish(&w, &f, out);
+	finish(w, &f, out);
 	assert_int_equal(read_back(f.bytes, f.len, &seen), 0);
 	assert_int_equal(seen.records, 48);
 	assert_int_equal(seen.samples, 12);
@@ -364,17 +371,19 @@ static void test_a_disk_that_is_full(void **state)
 	const struct krait_head_rec head = {.freq_hz = 99};
 	static const uint64_t counters[KRAIT_CNT_CNT];
 	FILE *out = fopen("/dev/full", "w");
-	struct recording_writer w;
+	struct recording_writer *w;
 
 	(void)state;
 	assert_non_null(out);
-	recording_start(&w, out, &head);
-	assert_int_equal(w.err, -ENOSPC);
-	add_sample(&w, 0);
-	recording_tick(&w, UINT64_MAX);
-	assert_int_equal(recording_finish(&w, 1, counters), -ENOSPC);
-	recording_release(&w);
-	recording_release(&w);
+	w = recording_start(out, &head);
+	assert_non_null(w);
+	assert_int_equal(recording_err(w), -ENOSPC);
+	add_sample(w, 0);
+	recording_tick(w, UINT64_MAX);
+	assert_int_equal(recording_sync(w), -ENOSPC);
+	assert_int_equal(recording_finish(w, 1, counters), -ENOSPC);
+	recording_free(w);
+	recording_free(NULL);
 	fclose(out);
 }
 

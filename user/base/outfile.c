@@ -29,6 +29,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -247,11 +248,11 @@ static int open_goal(struct outfile *of)
 }
 
 /* A signal that ends us has been taken. */
-static volatile sig_atomic_t is_hurried;
+static atomic_bool is_hurried;
 
 void outfile_hurry(void)
 {
-	is_hurried = 1;
+	atomic_store(&is_hurried, true);
 }
 
 /* Is there a signal that ends us, taken or kept for later (by the event loop of a run)? */
@@ -260,7 +261,7 @@ static bool is_to_end(void)
 	static const int signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
 	sigset_t pending;
 
-	if (is_hurried)
+	if (atomic_load(&is_hurried))
 		return true;
 	if (sigpending(&pending))
 		return false;

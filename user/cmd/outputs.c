@@ -125,8 +125,9 @@ int outputs_init(struct outputs *outs, const struct cmd *cmd, const struct outpu
 void outputs_release(struct outputs *outs)
 {
 	for (uint32_t i = 0; i < outs->cnt; i++) {
+		recording_free(outs->v[i].recording); /* it uses the file */
 		outfile_abandon(outs->v[i].file);
-		recording_release(&outs->v[i].recording);
+		free(outs->v[i].part);
 		free(outs->v[i].own_path);
 	}
 	free(outs->v);
@@ -154,19 +155,27 @@ static struct outfile *open_file(const struct output *o)
 	return o->suffix ? outfile_open_new(o->path, o->suffix) : outfile_open(o->path);
 }
 
+static int start_recording(struct output *o, const struct krait_head_rec *head)
+{
+	const char *part;
+
+	o->file = open_file(o);
+	if (!o->file || outfile_show(o->file) != 0)
+		return -errno;
+	part = outfile_part(o->file);
+	o->part = part ? strdup(part) : NULL;
+	o->recording = recording_start(outfile_stream(o->file), head);
+	return o->recording ? 0 : -errno;
+}
+
 int outputs_record_start(struct outputs *outs, const struct krait_head_rec *head)
 {
-	for (uint32_t i = 0; i < outs->cnt; i++) {
-		struct output *o = &outs->v[i];
+	int err = 0;
 
-		if (!is_recording(o))
-			continue;
-		o->file = open_file(o);
-		if (!o->file || outfile_show(o->file) != 0)
-			return -errno;
-		recording_start(&o->recording, outfile_stream(o->file), head);
-	}
-	return 0;
+	for (uint32_t i = 0; i < outs->cnt && !err; i++)
+		if (is_recording(&outs->v[i]))
+			err = start_recording(&outs->v[i], head);
+	return err;
 }
 
 /* Keeps what was written; a file that had to be new then has its name, and is replaced from now on.
@@ -196,11 +205,11 @@ static int settle(struct output *o, struct outfile *file, int err)
 	return err;
 }
 
+/* Somebody may be in recording_sync still. */
 static int give_up(struct output *o)
 {
-	o->err = settle(o, o->file, o->recording.err) ?: -EIO;
+	o->err = settle(o, o->file, recording_stop(o->recording)) ?: -EIO;
 	o->file = NULL;
-	recording_release(&o->recording);
 	return o->err;
 }
 
@@ -216,7 +225,7 @@ static bool have_hope(const struct outputs *outs)
 /* What was written last is in the recording, or else this gives it up. */
 static int check_recording(struct outputs *outs, struct output *o)
 {
-	return o->recording.err && give_up(o) && !have_hope(outs) ? -EIO : 0;
+	return recording_err(o->recording) && give_up(o) && !have_hope(outs) ? -EIO : 0;
 }
 
 int outputs_record_add(struct outputs *outs, const struct krait_hdr *rec)
@@ -226,7 +235,7 @@ int outputs_record_add(struct outputs *outs, const struct krait_hdr *rec)
 	for (uint32_t i = 0; i < outs->cnt && !err; i++) {
 		if (!outs->v[i].file)
 			continue;
-		recording_add(&outs->v[i].recording, rec);
+		recording_add(outs->v[i].recording, rec);
 		err = check_recording(outs, &outs->v[i]);
 	}
 	return err;
@@ -239,7 +248,7 @@ int outputs_record_tick(struct outputs *outs, uint64_t now_ns)
 	for (uint32_t i = 0; i < outs->cnt && !err; i++) {
 		if (!outs->v[i].file)
 			continue;
-		recording_tick(&outs->v[i].recording, now_ns);
+		recording_tick(outs->v[i].recording, now_ns);
 		err = check_recording(outs, &outs->v[i]);
 	}
 	return err;
@@ -254,9 +263,10 @@ int outputs_record_finish(struct outputs *outs, uint64_t duration_ns, const uint
 
 		if (o->file)
 			o->err = settle(o, o->file,
-					recording_finish(&o->recording, duration_ns, counters));
+					recording_finish(o->recording, duration_ns, counters));
 		o->file = NULL;
-		recording_release(&o->recording); /* the other formats take memory too */
+		recording_free(o->recording); /* the other formats take memory too */
+		o->recording = NULL;
 		first_err = first_err ?: o->err;
 	}
 	return first_err;
@@ -286,21 +296,21 @@ int outputs_write(struct outputs *outs, const struct profile *profile,
 	return first_err;
 }
 
-/* All that has come so far is in its file then. */
-static void flush_recording(struct outputs *outs, struct output *o)
-{
-	if (!o->file)
-		return;
-	recording_tick(&o->recording, UINT64_MAX);
-	if (check_recording(outs, o) == 0 && o->file && outfile_part(o->file))
-		log_info("%s is in %s until the end", o->path, outfile_part(o->file));
-}
-
 void outputs_record_flush(struct outputs *outs)
 {
 	for (uint32_t i = 0; i < outs->cnt; i++)
-		if (is_recording(&outs->v[i]))
-			flush_recording(outs, &outs->v[i]);
+		if (outs->v[i].file)
+			recording_flush(outs->v[i].recording);
+}
+
+uint64_t outputs_record_cpu_ns(const struct outputs *outs)
+{
+	uint64_t sum_ns = 0;
+
+	for (uint32_t i = 0; i < outs->cnt; i++)
+		if (outs->v[i].recording)
+			sum_ns += recording_cpu_ns(outs->v[i].recording);
+	return sum_ns;
 }
 
 /* Once: it may be written again. */
@@ -311,14 +321,22 @@ static void announce(struct output *o)
 	o->is_written = false;
 }
 
+static void announce_part(const struct output *o)
+{
+	if (recording_sync(o->recording) == 0 && o->part)
+		log_info("%s is in %s until the end", o->path, o->part);
+}
+
 void outputs_snapshot(struct outputs *outs, const struct profile *profile,
 		      const struct export_opts *opts)
 {
 	for (uint32_t i = 0; i < outs->cnt; i++) {
 		struct output *o = &outs->v[i];
 
-		if (is_recording(o))
+		if (is_recording(o)) {
+			announce_part(o);
 			continue;
+		}
 		if (o->is_stdout) {
 			log_info("standard output is written at the end alone");
 			continue;

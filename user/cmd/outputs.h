@@ -84,9 +84,10 @@ struct output {
 	const char *suffix; /* it must be a new file, and its name ends so (outfile_open_new) */
 	const struct exporter *exporter;
 	bool is_stdout, is_written;
-	struct outfile *file; /* of a recording, open during the run; else NULL */
-	struct recording_writer recording;
-	int err; /* why there will be no recording, -errno */
+	struct outfile *file;		    /* of a recording, open during the run; else NULL */
+	char *part;			    /* its name meanwhile; NULL: it has none */
+	struct recording_writer *recording; /* from start to finish */
+	int err;			    /* why there will be no recording, -errno */
 };
 
 struct outputs {
@@ -116,15 +117,18 @@ int outputs_record_start(struct outputs *outs, const struct krait_head_rec *head
 int outputs_record_add(struct outputs *outs, const struct krait_hdr *rec);
 /* To be called each second: what has come since is in the file soon, even if nothing follows. */
 int outputs_record_tick(struct outputs *outs, uint64_t now_ns);
-/* Has all that has come so far in the files, and says where they are. */
+/* What has come so far is in the files soon; outputs_snapshot waits for it. */
 void outputs_record_flush(struct outputs *outs);
+/* CPU time that the recordings have taken in threads of their own. */
+uint64_t outputs_record_cpu_ns(const struct outputs *outs);
 int outputs_record_finish(struct outputs *outs, uint64_t duration_ns, const uint64_t *counters);
 
 /* Writes every other format. 0 or the first -errno, logged; the others are written all the same. */
 int outputs_write(struct outputs *outs, const struct profile *profile,
 		  const struct export_opts *opts);
-/* Writes and announces what can be written more than once: neither recordings nor stdout. In
- * whatever thread, while another adds to the recordings. */
+/* Writes and announces what can be written more than once, which stdout can't; of recordings it
+ * says where they are, once what outputs_record_flush was called for is there. In whatever thread,
+ * while another adds to the recordings. */
 void outputs_snapshot(struct outputs *outs, const struct profile *profile,
 		      const struct export_opts *opts);
 /* Says what was written since the last time ("wrote x.folded (folded)"). */

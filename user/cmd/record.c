@@ -18,7 +18,7 @@
 #include "user/base/log.h"
 #include "user/base/outfile.h"
 #include "user/base/strbuf.h"
-#include "user/cmd/background.h"
+#include "user/base/background.h"
 #include "user/cmd/cmds.h"
 #include "user/cmd/footer.h"
 #include "user/cmd/live.h"
@@ -67,6 +67,13 @@ static int on_record(const struct krait_hdr *rec, void *arg)
 	struct run *run = arg;
 
 	return outputs_record_add(&run->outs, rec) ?: aggregate_add(run->agg, rec);
+}
+
+static uint64_t recording_ns(void *arg)
+{
+	struct run *run = arg;
+
+	return outputs_record_cpu_ns(&run->outs);
 }
 
 static struct profile_meta meta_of(const struct krait_head_rec *head, uint64_t duration_ns)
@@ -324,7 +331,8 @@ static int write_all(struct run *run, bool show_table)
 
 static int run_session(struct run *run, bool show_progress)
 {
-	const struct session_sink sink = {.on_record = on_record, .arg = run};
+	const struct session_sink sink = {
+		.on_record = on_record, .cpu_ns = recording_ns, .arg = run};
 	const struct live_opts live = {
 		.show_progress = show_progress,
 		.duration_ns = run->opts.duration_ns,

@@ -27,28 +27,38 @@
 	"krait\x1a\r\n" /* no text file starts so, and a transfer in text mode breaks it */
 #define RECORDING_FLUSH_NS 3900000000ULL /* the fourth tick after */
 
-/* ---- Writing: in a bounded memory of half a megabyte, of which little is touched ---- */
+/* ---- Writing: in the background, in bounded memory (blocks.h) ---- */
 
-struct block_writer;
+struct recording_writer;
 
-/* All 0 is a writer that has not begun. */
-struct recording_writer {
-	FILE *out;
-	struct block_writer *block;
-	int err; /* the first error, -errno */
-};
-
-/* Starts a recording on `out` (borrowed), with its head in a block of its own. The record's header
- * is filled in here. Errors are kept and come back from recording_finish. */
-void recording_start(struct recording_writer *w, FILE *out, const struct krait_head_rec *head);
-/* Adds one record, already checked. */
+/*
+ * Starts a recording on `out` (borrowed), with its head in a block of its own, which is written at
+ * once. The record's header is filled in here. NULL with errno: no memory. Whether the writing
+ * fails, recording_err tells.
+ */
+struct recording_writer *recording_start(FILE *out, const struct krait_head_rec *head);
+/* Adds one record, already checked. It may take as long as the disk does, if much waits to be
+ * written. */
 void recording_add(struct recording_writer *w, const struct krait_hdr *rec);
-/* To be called each second: writes a block if the last was written RECORDING_FLUSH_NS ago. */
+/* To be called each second: has written what has come, if the last block is RECORDING_FLUSH_NS old.
+ */
 void recording_tick(struct recording_writer *w, uint64_t now_ns);
-/* Writes the tail; `counters` are KRAIT_CNT_CNT by number. 0 or the first -errno. */
+/* Has written what has come, soon. */
+void recording_flush(struct recording_writer *w);
+/* Waits until all that was flushed is in the file. 0 or the first -errno. In whatever thread. */
+int recording_sync(struct recording_writer *w);
+/* The first error so far, -errno, or 0. After one nothing more is written. */
+int recording_err(const struct recording_writer *w);
+/* CPU time that the writing has taken in the background. */
+uint64_t recording_cpu_ns(const struct recording_writer *w);
+/* Writes the tail, and waits until all is in the file; `counters` are KRAIT_CNT_CNT by number. 0 or
+ * the first -errno. */
 int recording_finish(struct recording_writer *w, uint64_t duration_ns, const uint64_t *counters);
-/* Frees what it holds, wherever it was. */
-void recording_release(struct recording_writer *w);
+/* From now on `out` is not used any more: when what was flushed is written, or after an error. 0 or
+ * the first -errno. */
+int recording_stop(struct recording_writer *w);
+/* Stops it and frees it. NULL is legal. */
+void recording_free(struct recording_writer *w);
 
 /* ---- Reading ---- */
 
@@ -66,7 +76,7 @@ struct recording_visitor {
 	int (*on_record)(const struct krait_hdr *rec, void *arg);
 	int (*on_tail)(const struct recording_tail *tail, void *arg);
 	/* Instead of on_tail: the file ends, or is damaged, behind so many whole blocks; `until_ns`
-	 * (CLOCK_MONOTONIC) is when the last of them was written. One line has said it. */
+	 * (CLOCK_MONOTONIC) is when the last of them was gathered. One line has said it. */
 	int (*on_cut)(uint64_t until_ns, void *arg);
 	void *arg;
 };

@@ -156,7 +156,9 @@ static void drain_all(struct session *s)
 /* What its owner does between the steps is not on the account of sampling. */
 static uint64_t own_cpu_ns(struct session *s)
 {
-	return s->steps_cpu_ns + scanner_cpu_ns(s->scanner) + sampler_bpf_ns(s->sampler);
+	uint64_t sink_ns = s->sink.cpu_ns ? s->sink.cpu_ns(s->sink.arg) : 0;
+
+	return s->steps_cpu_ns + sink_ns + scanner_cpu_ns(s->scanner) + sampler_bpf_ns(s->sampler);
 }
 
 static void apply_ceiling(struct session *s, uint64_t now_ns)

@@ -40,9 +40,11 @@ struct session_opts {
 	bool owns_stdout;    /* it is for the profile: what the command prints goes to stderr */
 };
 
-/* Where the run's records go, checked. A negative return ends the run with that error. */
+/* Where the run's records go, checked. A negative return ends the run with that error. cpu_ns is the
+ * CPU time that they have taken in other threads so far, for max_cpu_ns; NULL: none. */
 struct session_sink {
 	int (*on_record)(const struct krait_hdr *rec, void *arg);
+	uint64_t (*cpu_ns)(void *arg);
 	void *arg;
 };
 

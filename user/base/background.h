@@ -3,8 +3,8 @@
  * Something that may take long, done in a second thread while samples are drained: one at a time.
  * It is an ordinary task whatever the caller is, and blocks the signals that the caller blocks.
  */
-#ifndef KRAIT_CMD_BACKGROUND_H
-#define KRAIT_CMD_BACKGROUND_H
+#ifndef KRAIT_BASE_BACKGROUND_H
+#define KRAIT_BASE_BACKGROUND_H
 
 #include <pthread.h>
 #include <stdatomic.h>

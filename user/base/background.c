@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include "user/cmd/background.h"
+#include "user/base/background.h"
 
 /* What is in a thread of ours, a profile's arrays apart, is little. */
 #define STACK_BYTES (1 << 20)
