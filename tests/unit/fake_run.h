@@ -69,11 +69,16 @@ static inline void begin(void)
 	assert_int_equal(session_start(s), 0);
 }
 
-static inline bool is_ready(int timeout_ms)
+static inline bool has_event(int timeout_ms)
 {
 	struct pollfd fd = {.fd = session_fd(s), .events = POLLIN};
 
 	return poll(&fd, 1, timeout_ms) == 1;
+}
+
+static inline bool is_ready(int timeout_ms)
+{
+	return session_timeout_ms(s) == 0 || has_event(timeout_ms);
 }
 
 /* Steps as long as there is something to do at this time. What the last one returned. */
@@ -83,7 +88,7 @@ static inline int settle(void)
 
 	for (int i = 0; ret == 1 && is_ready(0); i++) {
 		assert_true(i < 1000);
-		ret = session_step(s);
+		ret = session_step(s, has_event(0));
 	}
 	return ret;
 }

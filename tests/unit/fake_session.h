@@ -5,8 +5,8 @@
  * the time is; nothing happens by itself, and nothing waits.
  *
  * The functions here are those of sampler.h, scanner.h, privilege.h and priority.h that session.c
- * and scans.c call, so the linker leaves the library's alone; and libc's that tell the time and set
- * the timer. Include after cmocka.h, in one file of a program.
+ * and scans.c call, so the linker leaves the library's alone; and libc's that tells the time.
+ * Include after cmocka.h, in one file of a program.
  */
 #ifndef KRAIT_TESTS_UNIT_FAKE_SESSION_H
 #define KRAIT_TESTS_UNIT_FAKE_SESSION_H
@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,7 +26,6 @@
 #include "user/session/scanner.h"
 
 #define QUEUE_MAX 1024
-/* No whole second: a session sets its timer 1 ns later then. */
 #define FAKE_START_NS (1000 * NS_PER_S + 7)
 #define PATIENCE_MS 60000 /* with what other processes do; a test fails after it */
 
@@ -45,8 +43,7 @@ struct scanner {
 };
 
 static struct {
-	uint64_t now_ns, timer_at_ns, cpu_ns;
-	int timer_fd; /* -1: was never set */
+	uint64_t now_ns, cpu_ns;
 
 	/* The kernel. */
 	union queued queue[QUEUE_MAX];
@@ -87,24 +84,9 @@ static struct {
 
 /* ---- Time ---- */
 
-/* Makes the timer readable if it is time, and unreadable if not. */
-static inline void fake_timer_update(void)
-{
-	/* Absolute, so that is long ago; 0 is never. */
-	struct itimerspec when = {.it_value.tv_nsec = fake.timer_at_ns <= fake.now_ns};
-	struct pollfd fd = {.fd = fake.timer_fd, .events = POLLIN};
-
-	if (fake.timer_fd < 0)
-		return;
-	syscall(SYS_timerfd_settime, fake.timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-	if (fake.timer_at_ns <= fake.now_ns)
-		assert_int_equal(poll(&fd, 1, PATIENCE_MS), 1);
-}
-
 static inline void fake_pass(uint64_t ns)
 {
 	fake.now_ns += ns;
-	fake_timer_update();
 }
 
 int clock_gettime(clockid_t clock, struct timespec *ts)
@@ -117,23 +99,11 @@ int clock_gettime(clockid_t clock, struct timespec *ts)
 	return 0;
 }
 
-int timerfd_settime(int fd, int flags, const struct itimerspec *when, struct itimerspec *old)
-{
-	assert_int_equal(flags, TFD_TIMER_ABSTIME);
-	assert_true(when->it_value.tv_sec || when->it_value.tv_nsec); /* that would stop it */
-	assert_null(old);
-	fake.timer_fd = fd;
-	fake.timer_at_ns = when->it_value.tv_sec * NS_PER_S + when->it_value.tv_nsec;
-	fake_timer_update();
-	return 0;
-}
-
 static inline void fake_init(void)
 {
 	kernel_init();
 	memset(&fake, 0, sizeof(fake));
 	fake.now_ns = FAKE_START_NS;
-	fake.timer_fd = -1;
 	fake.name = "t";
 	fake.weight = 1;
 	fake.scan_ns = 1000;

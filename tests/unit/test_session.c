@@ -27,7 +27,7 @@ static void test_duration(void **state)
 	for (int i = 0; i < 89; i++)
 		assert_int_equal(pass(NS_PER_S), 1);
 	assert_int_equal(pass(NS_PER_S - 1), 1);
-	assert_int_equal(session_step(s), 1);
+	assert_int_equal(session_step(s, true), 1);
 	assert_int_equal(pass(1), 0);
 	fake_pass(5);
 	r = finish();
@@ -45,26 +45,31 @@ static void test_no_duration(void **state)
 	finish();
 }
 
-/* Ready when the nearest time has come, and not before. */
-static void test_fd(void **state)
+/* Nothing to do before the nearest time has come. */
+static void test_timeout(void **state)
 {
 	(void)state;
 	opts.duration_ns = DRAIN_NS + 3;
 	begin();
 	fake_queue_samples(1);
-	assert_false(is_ready(0));
-	fake_pass(DRAIN_NS - 1);
-	assert_false(is_ready(0));
+	assert_int_equal(session_timeout_ms(s), DRAIN_NS / NS_PER_MS);
 	fake_pass(1);
-	assert_true(is_ready(0));
-	assert_int_equal(session_step(s), 1);
+	assert_int_equal(session_timeout_ms(s), DRAIN_NS / NS_PER_MS); /* never too early */
+	fake_pass(DRAIN_NS - 2);
+	assert_int_equal(session_timeout_ms(s), 1);
+	assert_int_equal(session_step(s, false), 1);
+	assert_int_equal(sunk.cnt, 0);
+	fake_pass(1);
+	assert_int_equal(session_timeout_ms(s), 0);
+	assert_int_equal(session_step(s, false), 1);
 	assert_int_equal(sunk.cnt, 1);
-	assert_false(is_ready(0));
+	assert_int_equal(session_timeout_ms(s), 1);
 	fake_pass(2);
-	assert_false(is_ready(0));
+	assert_int_equal(session_timeout_ms(s), 1);
 	fake_pass(1);
-	assert_true(is_ready(0));
-	assert_int_equal(session_step(s), 0);
+	assert_int_equal(session_timeout_ms(s), 0);
+	assert_false(has_event(0));
+	assert_int_equal(session_step(s, false), 0);
 	finish();
 }
 
@@ -76,12 +81,14 @@ static void test_fd_of_others(void **state)
 	fake_queue_process(KRAIT_PROCESS_SEEN, 5, 5);
 	kernel_add(5, KRAIT_PROC_UNKNOWN);
 	fake_signal(fake.ring_fd);
-	assert_true(is_ready(0));
-	assert_int_equal(session_step(s), 1);
+	assert_true(has_event(0));
+	assert_int_equal(session_step(s, false), 1);
+	assert_int_equal(sunk.cnt, 0);
+	assert_int_equal(session_step(s, true), 1);
 	assert_int_equal(sunk.cnt, 1);
 	assert_int_equal(fake.scan_cnt, 1);
-	assert_true(is_ready(0));
-	assert_int_equal(session_step(s), 1);
+	assert_true(has_event(0));
+	assert_int_equal(session_step(s, true), 1);
 	assert_int_equal(kernel.classified_cnt, 1);
 	assert_false(is_ready(0));
 }
@@ -97,12 +104,12 @@ static void test_fd_of_a_stuck_scan(void **state)
 	kernel_add(5, KRAIT_PROC_UNKNOWN);
 	fake_signal(fake.ring_fd);
 	assert_int_equal(settle(), 1);
-	assert_int_equal(session_step(s), 1); /* for nothing */
+	assert_int_equal(session_step(s, true), 1); /* for nothing */
 	fake_pass(7 * NS_PER_MS - 1);
 	assert_false(is_ready(0));
 	fake_pass(1);
 	assert_true(is_ready(0));
-	assert_int_equal(session_step(s), 1);
+	assert_int_equal(session_step(s, true), 1);
 	assert_int_equal(kernel.classified_cnt, 1);
 }
 
@@ -173,11 +180,11 @@ static void test_slices(void **state)
 	fake_pass(DRAIN_NS);
 	for (uint32_t taken = 2 * STEP; taken <= 6 * STEP; taken += 2 * STEP) {
 		assert_true(is_ready(0));
-		assert_int_equal(session_step(s), 1);
+		assert_int_equal(session_step(s, true), 1);
 		assert_int_equal(sunk.cnt, taken);
 	}
 	assert_true(is_ready(0));
-	assert_int_equal(session_step(s), 1);
+	assert_int_equal(session_step(s, true), 1);
 	assert_int_equal(sunk.cnt, 7 * STEP);
 	assert_false(is_ready(0));
 }
@@ -190,7 +197,7 @@ static void test_drain_all(void **state)
 	fake_queue_samples(3 * STEP);
 	fake.drain_step_ns = 20 * NS_PER_MS;
 	fake_pass(DRAIN_NS);
-	assert_int_equal(session_step(s), 1);
+	assert_int_equal(session_step(s, true), 1);
 	assert_int_equal(sunk.cnt, STEP);
 	fake_queue_samples(3 * STEP);
 	assert_int_equal(session_drain(s), 0);
@@ -206,7 +213,7 @@ static void test_sink_fails(void **state)
 	begin();
 	fake_queue_samples(5);
 	assert_int_equal(pass(DRAIN_NS), -ENOSPC);
-	assert_int_equal(session_step(s), -ENOSPC);
+	assert_int_equal(session_step(s, true), -ENOSPC);
 	assert_int_equal(session_finish(s), -ENOSPC);
 	assert_int_equal(sunk.cnt, 3);
 	assert_true(fake.is_stopped);
@@ -409,22 +416,58 @@ static void test_below_the_ceiling(void **state)
 	assert_int_equal(finish()->slow_s, 0);
 }
 
-/* The steps are on its account, what their owner does in between is not. */
+/* The steps are on its account, what their owner does after it has asked for a drain is not. */
 static void test_ceiling_of_steps(void **state)
 {
 	(void)state;
 	opts.max_cpu_ns = 10 * NS_PER_MS;
 	begin();
 	for (int i = 0; i < 60; i++) {
-		fake.cpu_ns += NS_PER_S / 2;
-		assert_int_equal(pass(NS_PER_S), 1);
+		assert_int_equal(session_drain(s), 0);
 		fake.cpu_ns += NS_PER_S / 2;
 		assert_int_equal(session_drain(s), 0);
+		fake.cpu_ns += NS_PER_S / 2;
+		assert_int_equal(pass(NS_PER_S), 1);
 	}
 	assert_int_equal(fake.weight, 1);
 	fake.drain_cpu_ns = 20 * NS_PER_MS;
 	for (int i = 0; i < 60; i++)
 		assert_int_equal(pass(NS_PER_S), 1);
+	assert_int_equal(fake.weight, 64);
+}
+
+static int ignore_record(const struct krait_hdr *rec, void *arg)
+{
+	(void)rec;
+	(void)arg;
+	return 0;
+}
+
+static uint64_t sink_ns(void *arg)
+{
+	return *(const uint64_t *)arg;
+}
+
+/* What the sink's own threads take is on it too. */
+static void test_ceiling_of_the_sink(void **state)
+{
+	uint64_t took_ns = 10 * NS_PER_S; /* before the run */
+	const struct session_sink sink = {
+		.on_record = ignore_record, .cpu_ns = sink_ns, .arg = &took_ns};
+
+	(void)state;
+	opts.max_cpu_ns = 50 * NS_PER_MS;
+	assert_int_equal(session_new(&opts, &sink, &s), 0);
+	assert_int_equal(session_start(s), 0);
+	for (int i = 0; i < 60; i++) {
+		took_ns += 20 * NS_PER_MS;
+		assert_int_equal(pass(NS_PER_S), 1);
+	}
+	assert_int_equal(fake.weight, 1);
+	for (int i = 0; i < 60; i++) {
+		took_ns += 100 * NS_PER_MS;
+		assert_int_equal(pass(NS_PER_S), 1);
+	}
 	assert_int_equal(fake.weight, 64);
 }
 
@@ -573,7 +616,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_duration),
 		TEST(test_no_duration),
-		TEST(test_fd),
+		TEST(test_timeout),
 		TEST(test_fd_of_others),
 		TEST(test_fd_of_a_stuck_scan),
 		TEST(test_epochs),
@@ -595,6 +638,7 @@ int main(void)
 		TEST(test_ceiling),
 		TEST(test_below_the_ceiling),
 		TEST(test_ceiling_of_steps),
+		TEST(test_ceiling_of_the_sink),
 		TEST(test_ceiling_of_drains),
 		TEST(test_scans_are_limited),
 		TEST(test_opts),

@@ -258,7 +258,7 @@ static int wait_for_end(void)
 
 	do {
 		assert_true(is_ready(PATIENCE_MS));
-		ret = session_step(s);
+		ret = session_step(s, true);
 	} while (ret == 1);
 	return ret;
 }

@@ -101,12 +101,12 @@ static int loop(struct live *l)
 	int ret = 1, err = 0;
 
 	while (ret == 1 && !err && !l->is_over) {
-		if (poll(fds, 3, -1) < 0 && errno != EINTR)
+		if (poll(fds, 3, session_timeout_ms(l->session)) < 0 && errno != EINTR)
 			return -errno;
 		if (fds[1].revents)
 			on_signal(l);
 		l->is_over |= fds[2].revents != 0; /* what is written then fails, and says why */
-		ret = session_step(l->session);
+		ret = session_step(l->session, fds[0].revents != 0);
 		if (ret >= 0)
 			err = each_second(l);
 	}

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * One epoll, four files: the ring buffer (which wakes us only for what can't wait), the command's
- * pidfd, the process that scans, and a timer. Whatever has a time (draining, the next epoch, a
- * scan, the end) is a deadline, and the timer is set to the nearest one. Samples never wake us:
- * they are drained DRAIN_NS after the last time.
+ * One epoll, three files: the ring buffer (which wakes us only for what can't wait), the command's
+ * pidfd, and the process that scans. Whatever has a time (draining, the next epoch, a scan, the
+ * end) is a deadline, and the nearest one is the timeout with which the owner waits. Samples never
+ * wake us: they are drained DRAIN_NS after the last time. When krait wakes up its code has left the
+ * caches, so a system call more costs microseconds: a step that nothing but the time has come for
+ * makes none of its own.
  *
  * Nothing here takes long: a drain goes on for DRAIN_SLICE_NS and then gives way to the rest, scans
  * are another process's, and what a second may take is limited (governor.h).
@@ -15,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "user/base/clock.h"
@@ -55,10 +56,11 @@ struct session {
 	struct scanner *scanner;
 	struct scans scans;
 	struct governor governor;
-	uint64_t steps_cpu_ns;	      /* CPU time of all steps so far */
+	uint64_t others_cpu_ns;	      /* of this thread's CPU time, what is not sampling's */
+	uint64_t drained_cpu_ns;      /* when session_drain returned; 0: a step came since */
 	uint64_t told_ns, told_at_ns; /* what had been taken when the governor was last told */
 	struct child child;
-	int epoll_fd, timer_fd;
+	int epoll_fd;
 	uint64_t drain_at_ns, epoch_at_ns, end_at_ns;
 	uint64_t sample_cnt;
 	bool is_over;
@@ -153,12 +155,21 @@ static void drain_all(struct session *s)
 
 /* ---- What it takes ---- */
 
-/* What its owner does between the steps is not on the account of sampling. */
+/* What its owner makes of what session_drain brought is not on the account of sampling. Only that:
+ * to read this clock before and after each step is two system calls more. */
+static void end_owners_turn(struct session *s)
+{
+	if (s->drained_cpu_ns)
+		s->others_cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - s->drained_cpu_ns;
+	s->drained_cpu_ns = 0;
+}
+
 static uint64_t own_cpu_ns(struct session *s)
 {
 	uint64_t sink_ns = s->sink.cpu_ns ? s->sink.cpu_ns(s->sink.arg) : 0;
 
-	return s->steps_cpu_ns + sink_ns + scanner_cpu_ns(s->scanner) + sampler_bpf_ns(s->sampler);
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID) - s->others_cpu_ns + sink_ns +
+	       scanner_cpu_ns(s->scanner) + sampler_bpf_ns(s->sampler);
 }
 
 static void apply_ceiling(struct session *s, uint64_t now_ns)
@@ -218,21 +229,10 @@ static uint64_t next_ns(const struct session *s)
 	return scan_at < at ? scan_at : at;
 }
 
-/* To set it makes it unreadable, too, until then. */
-static void set_timer(struct session *s)
-{
-	uint64_t at = next_ns(s);
-	/* 0 would be no time at all. */
-	struct itimerspec when = {
-		.it_value = {.tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S ?: 1}};
-
-	timerfd_settime(s->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-}
-
 static void on_events(struct session *s)
 {
-	struct epoll_event events[4];
-	int cnt = epoll_wait(s->epoll_fd, events, 4, 0);
+	struct epoll_event events[3];
+	int cnt = epoll_wait(s->epoll_fd, events, 3, 0);
 
 	if (cnt < 0 && errno != EINTR)
 		s->err = -errno;
@@ -243,7 +243,7 @@ static void on_events(struct session *s)
 			s->is_over = child_reap(&s->child, false) || s->is_over;
 		else if (fd == sampler_fd(s->sampler))
 			drain(s);
-		/* else a scan has come to its end, or a time has come: on_time */
+		/* else a scan has come to its end: on_time */
 	}
 }
 
@@ -252,23 +252,27 @@ int session_fd(const struct session *s)
 	return s->epoll_fd;
 }
 
-int session_step(struct session *s)
+int session_timeout_ms(const struct session *s)
 {
-	uint64_t began_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	uint64_t at_ns = next_ns(s), now_ns = clock_ns(CLOCK_MONOTONIC);
 
-	on_events(s);
+	return at_ns > now_ns ? (at_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
+}
+
+int session_step(struct session *s, bool is_ready)
+{
+	end_owners_turn(s);
+	if (is_ready)
+		on_events(s);
 	on_time(s);
-	set_timer(s);
-	s->steps_cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - began_ns;
 	return s->err ?: !s->is_over;
 }
 
 int session_drain(struct session *s)
 {
-	uint64_t began_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-
+	end_owners_turn(s);
 	drain_all(s);
-	s->steps_cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - began_ns;
+	s->drained_cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	return s->err;
 }
 
@@ -292,11 +296,9 @@ static int open_files(struct session *s)
 	int err;
 
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	s->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (s->epoll_fd < 0 || s->timer_fd < 0)
+	if (s->epoll_fd < 0)
 		return -errno;
-	err = watch_fd(s, s->timer_fd);
-	err = err ?: watch_fd(s, scanner_fd(s->scanner));
+	err = watch_fd(s, scanner_fd(s->scanner));
 	return err ?: watch_fd(s, sampler_fd(s->sampler));
 }
 
@@ -391,7 +393,6 @@ int session_start(struct session *s)
 		   governor_scan_ns(&s->governor), now);
 	s->told_ns = own_cpu_ns(s);
 	s->told_at_ns = now;
-	set_timer(s);
 	err = sampler_start(s->sampler);
 	err = err
 		      ?: privilege_drop(s->child.pid ? PRIVILEGE_SAMPLER | PRIVILEGE_COMMAND
@@ -528,8 +529,6 @@ void session_free(struct session *s)
 	child_release(&s->child);
 	if (s->epoll_fd >= 0)
 		close(s->epoll_fd);
-	if (s->timer_fd >= 0)
-		close(s->timer_fd);
 	free(s);
 }
 
@@ -547,7 +546,6 @@ int session_new(const struct session_opts *opts, const struct session_sink *sink
 		.sink = *sink,
 		.result = {.command_status = -1},
 		.epoll_fd = -1,
-		.timer_fd = -1,
 		.child = {.pid_fd = -1, .go_fd = -1, .status = -1},
 	};
 	err = set_up(s);

@@ -6,7 +6,8 @@
  *
  *     session_new(&opts, &sink, &s)      all that can fail before anything is sampled
  *     session_start(s)                   the first tick; the command runs
- *     while (session_step(s) == 1)       whenever session_fd(s) is readable
+ *     while (session_step(s, ...) == 1)  whenever session_fd(s) is readable, and after
+ *                                        session_timeout_ms(s)
  *     session_finish(s)                  the last tick, and all that still waits
  *     session_result(s), session_free(s)
  *
@@ -40,8 +41,8 @@ struct session_opts {
 	bool owns_stdout;    /* it is for the profile: what the command prints goes to stderr */
 };
 
-/* Where the run's records go, checked. A negative return ends the run with that error. cpu_ns is the
- * CPU time that they have taken in other threads so far, for max_cpu_ns; NULL: none. */
+/* Where the run's records go, checked. A negative return ends the run with that error. cpu_ns is
+ * the CPU time that they have taken in other threads so far, for max_cpu_ns; NULL: none. */
 struct session_sink {
 	int (*on_record)(const struct krait_hdr *rec, void *arg);
 	uint64_t (*cpu_ns)(void *arg);
@@ -104,12 +105,16 @@ void session_free(struct session *s);
  * (privilege.h), and lets the command run. 0 or -errno, logged; then session_finish comes next. */
 int session_start(struct session *s);
 
-/* Readable (poll) when session_step has something to do. */
+/* Readable (poll) when session_step has something to do, or else that has a time: */
 int session_fd(const struct session *s);
-/* Does what is due. 1: the run goes on; 0: it is over (its time, its processes, its command); or
- * -errno, the sink's among them. */
-int session_step(struct session *s);
-/* All records that wait go to the sink now. 0 or -errno. */
+/* in so many milliseconds, as poll and epoll_wait take them, rounded up. Another one after each
+ * step. */
+int session_timeout_ms(const struct session *s);
+/* Does what is due; is_ready: the descriptor was readable. 1: the run goes on; 0: it is over (its
+ * time, its processes, its command); or -errno, the sink's among them. */
+int session_step(struct session *s, bool is_ready);
+/* All records that wait go to the sink now. 0 or -errno. The calling thread's CPU time until the
+ * next call of this or of session_step does not count for max_cpu_ns. */
 int session_drain(struct session *s);
 /* The counters that belong to what the sink has got: right after session_drain. KRAIT_CNT_CNT. */
 void session_counters(const struct session *s, uint64_t *counters);
