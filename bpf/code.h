@@ -397,7 +397,7 @@ KRAIT_GLOBAL int code_step(struct scratch *s, __u32 i)
 	if (!s || !stack || i >= s->walk.cnt)
 		return 1;
 	keep_bounds(i);
-	if (i >= KRAIT_MAX_DEPTH_LIMIT)
+	if (i >= stack_room)
 		return 1;
 	code_resolve(s, i, (struct krait_frame *)(stack + 1) + i);
 	return 0;

@@ -33,6 +33,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Ring bytes waiting to be read at which user space is woken: it reads on a timer otherwise. */
 KRAIT_CONFIG __u32 wake_bytes = 1 << 20;
+/* Frames that a CPU's STACK record has room for: max_depth. To the verifier this one is a number.
+ */
+KRAIT_CONFIG __u32 stack_room = KRAIT_MAX_DEPTH_LIMIT;
 
 /* Raised by user space about once a second; a stack is verified again in each epoch. */
 volatile __u32 epoch = 1;
@@ -230,11 +233,13 @@ KRAIT_GLOBAL int thread_name(struct scratch *s)
 	return 0;
 }
 
-/* Sends the stack s->stack_id unless user space has it. Its meaning never changes. */
-static __always_inline enum krait_loss stack_send(struct scratch *s, struct krait_stack_rec *stack)
+/* Sends the stack s->stack_id, of cnt frames, unless user space has it. Its meaning never changes.
+ */
+static __always_inline enum krait_loss stack_send(struct scratch *s, struct krait_stack_rec *stack,
+						  __u32 cnt)
 {
 	struct sent_pair *pair = sent_stack_get(s->stack_id);
-	__u32 n = sizeof(*stack) + s->walk.cnt * sizeof(struct krait_frame);
+	__u32 n = sizeof(*stack) + cnt * sizeof(struct krait_frame);
 
 	if (pair && sent_has(pair, s->stack_id))
 		return KRAIT_LOSS_NONE;
@@ -244,10 +249,7 @@ static __always_inline enum krait_loss stack_send(struct scratch *s, struct krai
 	stack->stack_id = s->stack_id;
 	stack->pid = recent_of(s)->pid;
 	stack->interp_id = s->interp_id;
-	stack->frame_cnt = s->walk.cnt;
-	keep_bounds(n);
-	if (n > STACK_BYTES_MAX)
-		return KRAIT_LOSS_STACK_NOT_SENT;
+	stack->frame_cnt = cnt;
 	if (platform_send(stack, n, false) != 0)
 		return KRAIT_LOSS_STACK_NOT_SENT;
 	platform_count(KRAIT_CNT_STACKS, 1);
@@ -268,6 +270,7 @@ KRAIT_GLOBAL int stack_learn(struct scratch *s)
 	struct stack_set *set;
 	__u16 flags;
 	__u64 hash;
+	__u32 cnt;
 
 	if (!s || !stack)
 		return KRAIT_LOSS_STACK_NOT_SENT;
@@ -280,7 +283,11 @@ KRAIT_GLOBAL int stack_learn(struct scratch *s)
 	s->walk.flags |= flags & KRAIT_STACK_GC;
 	s->interp_id = interp_id(s);
 	code_resolve_all(s);
-	loss = stack_send(s, stack);
+	cnt = s->walk.cnt;
+	keep_bounds(cnt);
+	if (cnt > stack_room)
+		return KRAIT_LOSS_STACK_NOT_SENT;
+	loss = stack_send(s, stack, cnt);
 	set = known_stack_get(s->stack_key);
 	if (set && !loss && !s->is_unsettled && hash == s->walk.hash)
 		stack_set_add(set, s->stack_key, s->stack_id);
@@ -376,11 +383,10 @@ KRAIT_GLOBAL int outside_know(struct scratch *s)
 	if (!s || !stack)
 		return KRAIT_LOSS_STACK_NOT_SENT;
 	s->walk.flags = 0;
-	s->walk.cnt = 1;
 	s->interp_id = 0;
 	s->stack_id = mix64(proc_of(s)->seed ^ KRAIT_MARK_OUTSIDE);
 	*(struct krait_frame *)(stack + 1) = (struct krait_frame){.mark = KRAIT_MARK_OUTSIDE};
-	return stack_send(s, stack);
+	return stack_send(s, stack, 1);
 }
 
 /* Finds and walks the thread's stack, into the scratch. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Every map of the program. Sizes that say 1 are set by user space before the load
- * (user/session/sampler.c), by the CPUs that there is room for and the rate.
+ * (user/session/map_sizes.c), by the CPUs that there is room for, the rate and --max-depth.
  *
  * | map          | key → value                        | written by            | read by         |
  * |--------------|------------------------------------|-----------------------|-----------------|
@@ -67,14 +67,11 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
-#define STACK_BYTES_MAX                                                                            \
-	(sizeof(struct krait_stack_rec) + KRAIT_MAX_DEPTH_LIMIT * sizeof(struct krait_frame))
-
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1); /* user space: the CPUs that there is room for */
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, STACK_BYTES_MAX);
+	__uint(value_size, sizeof(struct krait_stack_rec)); /* user space: and stack_room */
 } stacks SEC(".maps");
 
 /* Powers of two: a mask makes the slot. What does not fit is looked at or sent again, never wrong.

@@ -41,6 +41,7 @@
 #define NO_BYTECODE_OFF (1ULL << 62)
 
 extern __u32 max_depth;
+extern KRAIT_CONFIG __u32 stack_room;
 
 #ifndef KRAIT_HOST
 static __always_inline struct krait_stack_rec *stack_get(void);
@@ -188,7 +189,7 @@ static __always_inline void frame_keep(struct krait_stack_rec *stack, __u32 i, _
 	struct krait_frame *frames = (struct krait_frame *)(stack + 1);
 
 	keep_bounds(i);
-	if (i >= KRAIT_MAX_DEPTH_LIMIT)
+	if (i >= stack_room)
 		return;
 	frames[i].code_id = code;
 	frames[i].unit = unit;

@@ -34,7 +34,7 @@
 /* ---- Bounds of what a record holds; each loop and copy that makes one is bounded by these. ----
  */
 
-#define KRAIT_MAX_DEPTH_LIMIT 8192 /* --max-depth at most: 128 KB of frames per CPU */
+#define KRAIT_MAX_DEPTH_LIMIT 8192 /* --max-depth at most: 128 KB of frames per CPU then */
 #define KRAIT_NAME_BYTES 1024	   /* of a name or qualified name; longer ones are cut and say so */
 #define KRAIT_FILE_BYTES 4096	   /* of a file name: PATH_MAX */
 #define KRAIT_LINES_CHUNK_BYTES                                                                    \

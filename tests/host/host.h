@@ -70,6 +70,7 @@ static struct host {
 } host;
 
 __u32 max_depth = KRAIT_MAX_DEPTH_DEFAULT;
+__u32 stack_room = KRAIT_MAX_DEPTH_DEFAULT;
 
 /* ---- Memory ---- */
 
@@ -332,7 +333,7 @@ static inline void host_forget(void)
 /* Memory of exactly the size that the walker may use, so that a sanitizer sees a byte too much. */
 static inline void host_set_depth(__u32 depth)
 {
-	max_depth = depth;
+	max_depth = stack_room = depth;
 	free(host.stack);
 	host.stack = malloc(sizeof(*host.stack) + depth * sizeof(struct krait_frame));
 	assert_non_null(host.stack);

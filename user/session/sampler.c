@@ -25,10 +25,7 @@
 #include "user/session/cpus.h"
 #include "user/session/features.h"
 #include "user/session/kernel_btf.h"
-
-/* Room for what a CPU sends between two reads, with many new stacks in between. */
-#define RING_BYTES_PER_CPU (1U << 20)
-#define RING_BYTES_MAX (64U << 20)
+#include "user/session/map_sizes.h"
 
 struct cpu_timer {
 	struct bpf_link *link; /* NULL: the CPU is offline */
@@ -72,35 +69,19 @@ static int print_libbpf(enum libbpf_print_level level, const char *fmt, va_list 
 	return 0;
 }
 
-/* For two CPUs at least, and a power of two. */
-static uint32_t ring_bytes(int cpu_cnt)
-{
-	uint32_t bytes = 2 * RING_BYTES_PER_CPU;
-
-	while (bytes < RING_BYTES_MAX && bytes < (uint64_t)cpu_cnt * RING_BYTES_PER_CPU)
-		bytes *= 2;
-	return bytes;
-}
-
-static int size_maps(struct krait_bpf *skel, const struct sampler_opts *opts, int cpu_cnt)
+/* What the programs know from the start. */
+static int set_constants(struct krait_bpf *skel, const struct sampler_opts *opts)
 {
 	uint64_t secret[2];
-	int err;
 
 	if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
 		return -errno;
 	for (int i = 0; i < 2; i++)
 		skel->rodata->secret[i] = secret[i];
-	skel->data->max_depth = opts->max_depth;
 	memcpy((void *)&skel->rodata->selection, &opts->selection, sizeof(opts->selection));
 	skel->rodata->in_pid_ns = pid_ns_is_own();
 	bpf_program__set_autoload(skel->progs.krait_learn_ns, pid_ns_is_own());
-	skel->rodata->wake_bytes = ring_bytes(cpu_cnt) / 4;
-	err = bpf_map__set_max_entries(skel->maps.samples,
-				       cpu_cnt * samples_slot_cnt(opts->freq_hz, cpu_cnt));
-	err = err ?: bpf_map__set_max_entries(skel->maps.ring, ring_bytes(cpu_cnt));
-	err = err ?: bpf_map__set_max_entries(skel->maps.scratches, cpu_cnt);
-	return err ?: bpf_map__set_max_entries(skel->maps.stacks, cpu_cnt);
+	return 0;
 }
 
 /* The end of a pid's life passes its samples on first. So does the question what a process is: a
@@ -173,6 +154,7 @@ static void shrink_btf(const struct krait_bpf *skel, int btf_fd)
 static int load_skel(struct sampler *s, const struct sampler_opts *opts)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, open_opts);
+	const struct map_sizes sizes = {s->cpu_cnt, opts->freq_hz, opts->max_depth};
 	int btf_fd = open(KERNEL_BTF_PATH, O_RDONLY | O_CLOEXEC), err;
 	char path[32];
 
@@ -181,7 +163,8 @@ static int load_skel(struct sampler *s, const struct sampler_opts *opts)
 		open_opts.btf_custom_path = path;
 	}
 	s->skel = krait_bpf__open_opts(&open_opts);
-	err = s->skel ? size_maps(s->skel, opts, s->cpu_cnt) : -errno;
+	err = s->skel ? set_constants(s->skel, opts) : -errno;
+	err = err ?: map_sizes_set(s->skel, &sizes);
 	if (!err && btf_fd >= 0)
 		shrink_btf(s->skel, btf_fd);
 	err = err ?: krait_bpf__load(s->skel);
