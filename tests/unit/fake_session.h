@@ -65,6 +65,7 @@ static struct {
 	struct scanner scanner;
 	pid_t target_pid;		/* a process that is no NOT_PYTHON, */
 	enum target_state target_state; /* but this */
+	const char *comm;		/* its name; that of others is empty */
 	const char *name;		/* of each thread, before its tid */
 	bool is_stuck;			/* a scan comes to no end, */
 	uint64_t stuck_until_ns;	/* before this, */
@@ -306,6 +307,8 @@ static inline void fake_scan(pid_t pid)
 	r->target.pid = pid;
 	r->target.state = pid == fake.target_pid ? fake.target_state : TARGET_NOT_PYTHON;
 	r->target.py_version = 0x030c00f0;
+	if (pid == fake.target_pid && fake.comm)
+		snprintf(r->target.comm, sizeof(r->target.comm), "%s", fake.comm);
 }
 
 static inline void fake_scan_names(const struct scan_request *q)

@@ -366,14 +366,25 @@ static void test_idle_search_ends(void **state)
 	assert_int_equal(fake.run_cnt, 1);
 }
 
-static void test_idle_is_not_asked(void **state)
+/* Only those count that would have been sampled. */
+static void test_idle_of_a_name(void **state)
 {
 	(void)state;
+	target(getpid(), TARGET_READY);
+	fake.comm = "other";
 	opts.who.comm = "python3";
 	begin();
 	assert_false(finish()->has_idle_python);
+	assert_true(fake.run_cnt > 0);
 	session_free(s);
-	opts.who.comm = NULL;
+	fake.comm = "python3";
+	begin();
+	assert_true(finish()->has_idle_python);
+}
+
+static void test_idle_is_not_asked(void **state)
+{
+	(void)state;
 	begin();
 	target(5, TARGET_READY);
 	kernel_add(5, KRAIT_PROC_UNKNOWN);
@@ -634,6 +645,7 @@ int main(void)
 		TEST(test_idle_python),
 		TEST(test_no_idle_python),
 		TEST(test_idle_search_ends),
+		TEST(test_idle_of_a_name),
 		TEST(test_idle_is_not_asked),
 		TEST(test_ceiling),
 		TEST(test_below_the_ceiling),

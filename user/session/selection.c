@@ -118,6 +118,8 @@ int selection_find(const struct selection *who, struct selected_list *out)
 	int err;
 
 	*out = (struct selected_list){0};
+	if (who->is_command)
+		return 0;
 	err = discover_each_pid(add_process, out);
 	if (err)
 		return err;

@@ -429,31 +429,32 @@ static void take_costs(struct session *s)
 
 /* ---- A run that met no Python ---- */
 
-struct search {
-	struct session *s;
-	uint64_t end_ns;
-};
-
-static int stop_at_python(pid_t pid, void *arg)
+static bool is_python(struct session *s, pid_t pid)
 {
-	const struct search *search = arg;
-	const struct scan_result *r;
+	const struct scan_result *r = scanner_run(s->scanner, pid);
 
-	if (clock_ns(CLOCK_MONOTONIC) > search->end_ns)
-		return -ETIME;
-	r = scanner_run(search->s->scanner, pid);
-	return !r->err && r->target.state == TARGET_READY;
+	return !r->err && r->target.state == TARGET_READY &&
+	       selection_has_comm(&s->opts.who, r->target.comm);
 }
 
-/* Were they all idle, or are there none? */
+/* Were those that are selected idle, or are there none? Of pids it is known since the start. */
 static void look_for_idle(struct session *s)
 {
-	struct search search = {.s = s, .end_ns = clock_ns(CLOCK_MONOTONIC) + LAST_SCANS_NS};
+	uint64_t end_ns = clock_ns(CLOCK_MONOTONIC) + LAST_SCANS_NS;
+	struct session_result *r = &s->result;
+	struct selected_list list;
 
-	if (s->result.python_cnt || s->opts.command || s->opts.who.comm)
+	if (r->python_cnt)
 		return;
-	s->result.has_idle_python =
-		s->opts.who.pid_cnt || discover_each_pid(stop_at_python, &search) == 1;
+	r->has_idle_python = s->opts.who.pid_cnt;
+	if (selection_find(&s->opts.who, &list) != 0)
+		list.cnt = 0; /* and what there is of it is not worth an error */
+	for (uint32_t i = 0; !r->has_idle_python && i < list.cnt; i++) {
+		if (clock_ns(CLOCK_MONOTONIC) > end_ns)
+			break;
+		r->has_idle_python = is_python(s, list.v[i].pid);
+	}
+	selected_release(&list);
 }
 
 /* The ticks that came before their process was classified are moved to where they belong. */
