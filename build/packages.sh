@@ -39,7 +39,6 @@ build  header:libelf.h                     libelf-dev            elfutils-libelf
 build  header:zlib.h                       zlib1g-dev            zlib-devel             zlib        zlib-dev
 build  header:protobuf-c/protobuf-c.h      libprotobuf-c-dev     protobuf-c-devel       protobuf-c  protobuf-c-dev
 build  command:protoc-c                    protobuf-c-compiler   protobuf-c-compiler    protobuf-c  protobuf-c-compiler
-build  header:uthash.h                     uthash-dev            uthash-devel           uthash      uthash-dev
 build  header:jansson.h                    libjansson-dev        jansson-devel          jansson     jansson-dev
 build  header:cap-ng.h                     libcap-ng-dev         libcap-ng-devel        libcap-ng   libcap-ng-dev
 build  header:seccomp.h                    libseccomp-dev        libseccomp-devel       libseccomp  libseccomp-dev

@@ -2,10 +2,10 @@
 /*
  * A hash index over an array: from a key to the element's number.
  *
- * Why not uthash here: the things looked up per sample live in arrays and are known by number. An
- *index of numbers costs 8 bytes an element (uthash: 56 and an allocation), survives the array's
- *growth, and a look-up touches one cache line of its own. The key itself stays in the element; the
- *caller compares.
+ * Why not uthash: the things looked up per sample live in arrays and are known by number. An index
+ * of numbers costs 8 bytes an element (uthash: 56 and an allocation), survives the array's growth,
+ * and a look-up touches one cache line of its own. The key itself stays in the element; the caller
+ * compares.
  *
  *	for (it = index_first(ix, hash); it.num != INDEX_NONE; index_next(ix, &it))
  *		if (things[it.num].key == key)

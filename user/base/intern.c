@@ -8,28 +8,23 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-/* uthash calls exit() without memory unless told otherwise. */
-#define HASH_NONFATAL_OOM 1
-#define uthash_nonfatal_oom(entry) ((entry)->is_added = false)
-#include <uthash.h>
+#include "user/base/table.h"
 
 struct entry {
-	UT_hash_handle hh;
-	bool is_added;
-	char text[];
+	char *text; /* whose address never changes */
+	size_t len;
 };
 
 /* The one empty text, which is also what comes back when there is no memory. */
 static const char empty[] = "";
 
 struct intern {
-	struct entry *entries;
+	TABLE(struct entry) entries;
 	uint64_t key[2];
 	atomic_uint holders;
 };
@@ -62,7 +57,7 @@ static void sip_word(uint64_t v[4], uint64_t word)
 }
 
 /* SipHash-1-3, which CPython (3.11+) uses against the same attack. */
-static unsigned int keyed_hash(const uint64_t key[2], const char *text, size_t len)
+static uint64_t keyed_hash(const uint64_t key[2], const char *text, size_t len)
 {
 	uint64_t v[4] = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
 			 key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573};
@@ -79,7 +74,7 @@ static unsigned int keyed_hash(const uint64_t key[2], const char *text, size_t l
 	v[2] ^= 0xff;
 	for (int i = 0; i < 3; i++)
 		sip_round(v);
-	return (unsigned int)(v[0] ^ v[1] ^ v[2] ^ v[3]);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 struct intern *intern_new(void)
@@ -102,46 +97,43 @@ struct intern *intern_hold(struct intern *in)
 
 void intern_free(struct intern *in)
 {
-	struct entry *entry, *tmp;
-
 	if (!in || atomic_fetch_sub(&in->holders, 1) > 1)
 		return;
-	HASH_ITER (hh, in->entries, entry, tmp) {
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): uthash's list is lost on it */
-		HASH_DEL(in->entries, entry);
-		free(entry);
-	}
+	for (uint32_t i = 0; i < in->entries.cnt; i++)
+		free(in->entries.items[i].text);
+	TABLE_FREE(&in->entries);
 	free(in);
 }
 
-static const char *add_new(struct intern *in, const char *text, size_t len, unsigned int hash)
+static const char *add_new(struct intern *in, const char *text, size_t len, uint64_t hash)
 {
-	struct entry *entry = malloc(sizeof(*entry) + len + 1);
+	char *copy = strndup(text, len);
+	uint32_t num = copy ? TABLE_GROW(&in->entries, hash) : INDEX_NONE;
 
-	if (!entry)
-		return empty;
-	memcpy(entry->text, text, len);
-	entry->text[len] = '\0';
-	entry->is_added = true;
-	HASH_ADD_KEYPTR_BYHASHVALUE(hh, in->entries, entry->text, len, hash, entry);
-	if (!entry->is_added) {
-		free(entry);
+	if (num == INDEX_NONE) {
+		free(copy);
 		return empty;
 	}
-	return entry->text;
+	in->entries.items[num] = (struct entry){.text = copy, .len = len};
+	return copy;
 }
 
 const char *intern_add(struct intern *in, const char *text, size_t len)
 {
-	struct entry *entry;
-	unsigned int hash;
+	uint64_t hash;
 
 	len = strnlen(text, len);
 	if (!len)
 		return empty;
 	hash = keyed_hash(in->key, text, len);
-	HASH_FIND_BYHASHVALUE(hh, in->entries, text, len, hash, entry);
-	return entry ? entry->text : add_new(in, text, len, hash);
+	TABLE_EACH(it, &in->entries, hash)
+	{
+		const struct entry *entry = &in->entries.items[it.num];
+
+		if (entry->len == len && !memcmp(entry->text, text, len))
+			return entry->text;
+	}
+	return add_new(in, text, len, hash);
 }
 
 const char *intern_str(struct intern *in, const char *text)

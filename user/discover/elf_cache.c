@@ -13,9 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Without memory an insertion is dropped, and the file parsed again next time. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
+#include "user/base/table.h"
 
 #define CACHE_MAX 16384 /* files; about 3 MB */
 
@@ -27,11 +25,10 @@ struct key {
 struct entry {
 	struct key key;
 	struct elf_info info;
-	UT_hash_handle hh;
 };
 
 struct elf_cache {
-	struct entry *entries;
+	TABLE(struct entry) entries;
 	struct elf_info last; /* answer when there is no memory for an entry */
 };
 
@@ -42,13 +39,8 @@ struct elf_cache *elf_cache_new(void)
 
 static void clear(struct elf_cache *c)
 {
-	struct entry *e, *next;
-
-	HASH_ITER (hh, c->entries, e, next) {
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): uthash's list is lost on it */
-		HASH_DEL(c->entries, e);
-		free(e);
-	}
+	TABLE_FREE(&c->entries);
+	memset(&c->entries, 0, sizeof(c->entries));
 }
 
 void elf_cache_free(struct elf_cache *c)
@@ -59,27 +51,36 @@ void elf_cache_free(struct elf_cache *c)
 	free(c);
 }
 
-static void remember(struct elf_cache *c, const struct key *key, const struct elf_info *info)
+/* Without memory it is not, and the file parsed again next time. */
+static void remember(struct elf_cache *c, const struct key *key, uint64_t hash,
+		     const struct elf_info *info)
 {
-	struct entry *e;
+	uint32_t num;
 
-	if (HASH_COUNT(c->entries) >= CACHE_MAX)
+	if (c->entries.cnt >= CACHE_MAX)
 		clear(c);
-	e = malloc(sizeof(*e));
-	if (!e)
-		return;
-	e->key = *key;
-	e->info = *info;
-	HASH_ADD(hh, c->entries, key, sizeof(e->key), e);
-	if (!e->hh.tbl)
-		free(e);
+	num = TABLE_GROW(&c->entries, hash);
+	if (num != INDEX_NONE)
+		c->entries.items[num] = (struct entry){.key = *key, .info = *info};
+}
+
+static const struct elf_info *find(const struct elf_cache *c, const struct key *key, uint64_t hash)
+{
+	TABLE_EACH(it, &c->entries, hash)
+	{
+		const struct entry *e = &c->entries.items[it.num];
+
+		if (!memcmp(&e->key, key, sizeof(*key)))
+			return &e->info;
+	}
+	return NULL;
 }
 
 int elf_cache_look(struct elf_cache *c, int fd, bool is_program, const struct elf_info **out)
 {
 	struct stat st;
-	struct entry *e;
 	struct key key;
+	uint64_t hash;
 	int err;
 
 	if (fstat(fd, &st))
@@ -92,15 +93,14 @@ int elf_cache_look(struct elf_cache *c, int fd, bool is_program, const struct el
 			   .ctime_sec = st.st_ctim.tv_sec,
 			   .ctime_nsec = st.st_ctim.tv_nsec,
 			   .is_program = is_program};
-	HASH_FIND(hh, c->entries, &key, sizeof(key), e);
-	if (e) {
-		*out = &e->info;
+	hash = hash_bytes(&key, sizeof(key));
+	*out = find(c, &key, hash);
+	if (*out)
 		return 0;
-	}
 	err = elf_read(fd, is_program, &c->last);
 	if (err)
 		return err;
-	remember(c, &key, &c->last);
+	remember(c, &key, hash, &c->last);
 	*out = &c->last;
 	return 0;
 }
