@@ -92,15 +92,10 @@ static struct question *longest_unasked(struct classifier *c)
 	return oldest;
 }
 
-/* Without memory it is dropped: the kernel asks again. */
+/* One about a pid that no question is about. Without memory it is dropped: the kernel asks again.
+ */
 static void add(struct classifier *c, const struct question *q)
 {
-	struct question *known = find(c, q->pid);
-
-	if (known) {
-		*known = *q;
-		return;
-	}
 	if (c->cnt == QUESTIONS_MAX)
 		drop(c, longest_unasked(c));
 	if (array_reserve((void **)&c->questions, &c->cap, c->cnt + 1, sizeof(*q)) == 0)
