@@ -12,95 +12,24 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/filter.h>
 #include <linux/magic.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/unit/capture.h"
+#include "tests/unit/folder.h"
 #include "user/base/outfile.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define NOBODY 65534 /* the overflow uid, Documentation/admin-guide/sysctl/fs.rst */
-#define HANG_S 60    /* a test that waits for ever fails instead */
-
-static char dir[] = "/tmp/krait-test-outfile-XXXXXX";
-static char cwd[PATH_MAX];
-
-/* Each outfile test runs in an empty folder of its own, and leaves it empty but for what it names
- * itself. */
-static int enter_dir(void **state)
-{
-	(void)state;
-	strcpy(dir + strlen(dir) - 6, "XXXXXX");
-	return getcwd(cwd, sizeof(cwd)) && mkdtemp(dir) && !chdir(dir) ? 0 : -1;
-}
-
-static void empty_folder(const char *path)
-{
-	DIR *folder = opendir(path);
-	struct dirent *entry;
-
-	assert_non_null(folder);
-	while ((entry = readdir(folder)))
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-			unlinkat(dirfd(folder), entry->d_name,
-				 entry->d_type == DT_DIR ? AT_REMOVEDIR : 0);
-	closedir(folder);
-}
-
-static int leave_dir(void **state)
-{
-	(void)state;
-	empty_folder(".");
-	return chdir(cwd) || rmdir(dir) ? -1 : 0;
-}
-
-static int count_files(void)
-{
-	DIR *folder = opendir(".");
-	struct dirent *entry;
-	int cnt = 0;
-
-	assert_non_null(folder);
-	while ((entry = readdir(folder)))
-		cnt += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
-	closedir(folder);
-	return cnt;
-}
-
-static void put_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	fputs(text, file);
-	assert_int_equal(fclose(file), 0);
-}
-
-static void assert_file(const char *path, const char *want)
-{
-	char text[256] = "";
-	FILE *file = fopen(path, "r");
-
-	assert_non_null(file);
-	assert_true(fread(text, 1, sizeof(text) - 1, file) <= sizeof(text) - 1);
-	fclose(file);
-	assert_string_equal(text, want);
-}
+#define HANG_S 60 /* a test that waits for ever fails instead */
 
 /* Opens, writes `text`, commits; errors come back as -errno. */
 static int write_out(const char *path, const char *text)
@@ -498,28 +427,6 @@ static int open_others_in_sticky(void)
 	return outfile_check("sticky/theirs");
 }
 
-/* Where the file system has no O_TMPFILE (NFS, FAT), open with it fails; and here. */
-static int refuse_tmpfile(void)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 3),
-		/* The lower half of the flags; the upper one lies behind it or before. */
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, args[2]) +
-				 (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0)),
-		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_TMPFILE & ~O_DIRECTORY, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog prog = {.len = COUNT(code), .filter = code};
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
-		return -errno;
-	return open(".", O_TMPFILE | O_WRONLY, 0600) < 0 && errno == EOPNOTSUPP ? 0 : -EINVAL;
-}
-
 static int replace_without_tmpfile(void)
 {
 	struct outfile *of;
@@ -666,7 +573,7 @@ static void test_outfile_lets_go(void **state)
 	assert_true(first < 50);
 }
 
-#define in_dir(test) cmocka_unit_test_setup_teardown(test, enter_dir, leave_dir)
+#define in_dir(test) cmocka_unit_test_setup_teardown(test, enter_folder, leave_folder)
 
 int main(void)
 {

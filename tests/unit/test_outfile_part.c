@@ -12,33 +12,21 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/folder.h"
 #include "user/base/outfile.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define SOMEBODY 65534
-
-static char dir[] = "/tmp/krait-test-part-XXXXXX";
-static char cwd[PATH_MAX];
 static int saved_stderr;
 
 static int enter_dir(void **state)
 {
-	(void)state;
-	strcpy(dir + strlen(dir) - 6, "XXXXXX");
-	if (!getcwd(cwd, sizeof(cwd)) || !mkdtemp(dir) || chdir(dir))
+	if (enter_folder(state))
 		return -1;
 	saved_stderr = dup(STDERR_FILENO);
 	dup2(open("said", O_WRONLY | O_CREAT | O_CLOEXEC, 0600), STDERR_FILENO);
@@ -47,50 +35,9 @@ static int enter_dir(void **state)
 
 static int leave_dir(void **state)
 {
-	DIR *folder = opendir(".");
-	struct dirent *entry;
-
-	(void)state;
-	while ((entry = readdir(folder)))
-		unlink(entry->d_name);
-	closedir(folder);
 	dup2(saved_stderr, STDERR_FILENO);
 	close(saved_stderr);
-	return chdir(cwd) || rmdir(dir) ? -1 : 0;
-}
-
-static int count_files(void)
-{
-	DIR *folder = opendir(".");
-	struct dirent *entry;
-	int cnt = 0;
-
-	assert_non_null(folder);
-	while ((entry = readdir(folder)))
-		cnt += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
-	closedir(folder);
-	return cnt;
-}
-
-static void put_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	fputs(text, file);
-	assert_int_equal(fclose(file), 0);
-}
-
-static void assert_file(const char *path, const char *want)
-{
-	char text[64] = "";
-	FILE *file = fopen(path, "r");
-
-	if (!file)
-		fail_msg("no %s", path);
-	assert_true(fread(text, 1, sizeof(text) - 1, file) < sizeof(text));
-	fclose(file);
-	assert_string_equal(text, want);
+	return leave_folder(state);
 }
 
 static struct outfile *open_shown(const char *path, const char *text)
@@ -248,36 +195,15 @@ static void test_its_owner(void **state)
 		print_message("needs root\n");
 		skip();
 	}
-	assert_int_equal(chown(".", SOMEBODY, (gid_t)-1), 0);
+	assert_int_equal(chown(".", NOBODY, (gid_t)-1), 0);
 	setenv("SUDO_UID", "65534", 1);
 	setenv("SUDO_GID", "65534", 1);
 	of = open_shown("x", "new");
 	assert_int_equal(stat("x.part", &st), 0);
 	unsetenv("SUDO_UID");
 	unsetenv("SUDO_GID");
-	assert_int_equal(st.st_uid, SOMEBODY);
+	assert_int_equal(st.st_uid, NOBODY);
 	outfile_abandon(of);
-}
-
-/* open with O_TMPFILE fails, as on NFS. Bits of the flags' lower half; see test_outfile.c. */
-static int refuse_tmpfile(void)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, args[2]) +
-				 (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0)),
-		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_TMPFILE & ~O_DIRECTORY, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog prog = {.len = COUNT(code), .filter = code};
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
-		return -errno;
-	return open(".", O_TMPFILE | O_WRONLY, 0600) < 0 && errno == EOPNOTSUPP ? 0 : -EINVAL;
 }
 
 static int status_of(pid_t pid)
