@@ -174,7 +174,7 @@ int sampler_fd(const struct sampler *s)
 	return fake.ring_fd;
 }
 
-int sampler_drain(struct sampler *s, uint32_t max, sampler_record_fn fn, void *arg)
+int sampler_drain(struct sampler *s, uint32_t max, raw_record_fn fn, void *arg)
 {
 	uint32_t step_end;
 
@@ -191,7 +191,7 @@ int sampler_drain(struct sampler *s, uint32_t max, sampler_record_fn fn, void *a
 	step_end = fake.taken_cnt + max < fake.drain_end ? fake.taken_cnt + max : fake.drain_end;
 	while (fake.taken_cnt < step_end) {
 		union queued *rec = &fake.queue[fake.taken_cnt++];
-		int err = fn(arg, rec, rec->h.bytes);
+		int err = fn(rec, rec->h.bytes, arg);
 
 		if (err < 0)
 			return err;

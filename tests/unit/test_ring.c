@@ -68,7 +68,7 @@ static uint64_t put(struct kernel *k, uint32_t n, uint8_t id, uint32_t flags)
 	return pos;
 }
 
-static int on_record(void *arg, void *record, size_t bytes)
+static int on_record(void *record, size_t bytes, void *arg)
 {
 	struct reader *r = arg;
 	const uint8_t *at = record;

@@ -79,7 +79,7 @@ static bool write_sample(struct kernel *k, uint32_t cpu, uint32_t pid, uint64_t 
 	return true;
 }
 
-static int on_record(void *arg, void *record, size_t avail)
+static int on_record(void *record, size_t avail, void *arg)
 {
 	const struct krait_sample_rec *rec = record;
 	struct reader *r = arg;

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The kernel's clocks as one number of nanoseconds. */
+/*
+ * The kernel's clocks as one number of nanoseconds. Four are read: CLOCK_MONOTONIC, which the BPF
+ * program's times are of, for all that waits; CLOCK_REALTIME for when a run began, to a person; a
+ * thread's and the process's CPU time for what krait takes, which are system calls.
+ */
 #ifndef KRAIT_BASE_CLOCK_H
 #define KRAIT_BASE_CLOCK_H
 

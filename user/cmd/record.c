@@ -15,10 +15,11 @@
 
 #include "bpf/abi/control.h"
 #include "user/aggregate/aggregate.h"
+#include "user/base/background.h"
+#include "user/base/clock.h"
 #include "user/base/log.h"
 #include "user/base/outfile.h"
 #include "user/base/strbuf.h"
-#include "user/base/background.h"
 #include "user/cmd/cmds.h"
 #include "user/cmd/footer.h"
 #include "user/cmd/live.h"
@@ -31,7 +32,6 @@
 #define FREQ_COMMAND_HZ 999 /* one program on a developer's machine can bear more */
 #define FREQ_MAX_HZ 20000
 #define TABLE_ROWS 15
-#define NS_PER_MS 1000000ULL
 #define DURATION_MAX_NS (365ULL * 24 * 3600 * 1000 * NS_PER_MS)
 
 struct record_opts {
@@ -109,7 +109,6 @@ static void write_snapshot(void *arg)
 static void on_snapshot(void *arg)
 {
 	struct run *run = arg;
-	struct timespec now;
 	struct profile_meta meta;
 	const struct profile *profile;
 	uint64_t counters[KRAIT_CNT_CNT];
@@ -120,9 +119,7 @@ static void on_snapshot(void *arg)
 	background_wait(&run->writing);
 	outputs_record_flush(&run->outs);
 	session_counters(run->session, counters);
-	clock_gettime(CLOCK_REALTIME, &now);
-	meta = meta_of(&run->head,
-		       now.tv_sec * 1000 * NS_PER_MS + now.tv_nsec - run->head.start_unix_ns);
+	meta = meta_of(&run->head, clock_ns(CLOCK_REALTIME) - run->head.start_unix_ns);
 	profile = aggregate_profile(run->agg, &meta, counters);
 	run->snapshot = profile ? profile_copy(profile) : NULL;
 	if (!run->snapshot || background_start(&run->writing, write_snapshot, run) != 0) {
@@ -151,15 +148,12 @@ static int on_second(uint64_t now_ns, void *arg)
 static void fill_head(struct run *run)
 {
 	struct krait_head_rec *head = &run->head;
-	struct timespec unix_now, mono_now;
 	struct utsname un = {};
 
 	uname(&un);
-	clock_gettime(CLOCK_REALTIME, &unix_now);
-	clock_gettime(CLOCK_MONOTONIC, &mono_now);
 	head->freq_hz = run->opts.freq_hz;
-	head->start_unix_ns = unix_now.tv_sec * 1000 * NS_PER_MS + unix_now.tv_nsec;
-	head->start_mono_ns = mono_now.tv_sec * 1000 * NS_PER_MS + mono_now.tv_nsec;
+	head->start_unix_ns = clock_ns(CLOCK_REALTIME);
+	head->start_mono_ns = clock_ns(CLOCK_MONOTONIC);
 	head->cpu_cnt = sysconf(_SC_NPROCESSORS_ONLN);
 	snprintf(head->host, sizeof(head->host), "%.63s", un.nodename);
 	snprintf(head->kernel, sizeof(head->kernel), "%.63s", un.release);

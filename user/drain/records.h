@@ -20,6 +20,10 @@
 #define RECORD_MAX_BYTES                                                                           \
 	(sizeof(struct krait_stack_rec) + KRAIT_MAX_DEPTH_LIMIT * sizeof(struct krait_frame) + 1024)
 
+/* What is called with each record as it comes, not yet checked, `avail` bytes of it; a negative
+ * value ends the reading. */
+typedef int (*raw_record_fn)(void *record, size_t avail, void *arg);
+
 /* The record's length if a whole and consistent record starts at `bytes` (aligned to 8), else 0. */
 size_t record_check(const void *bytes, size_t avail);
 

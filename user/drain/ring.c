@@ -68,7 +68,7 @@ static const uint8_t *piece(struct ring *r, size_t off, size_t n)
 }
 
 /* Takes the record at `pos`; its bytes in the ring go to *n. */
-static int take_one(struct ring *r, uint64_t pos, uint32_t head, ring_record_fn fn, void *arg,
+static int take_one(struct ring *r, uint64_t pos, uint32_t head, raw_record_fn fn, void *arg,
 		    uint64_t *n)
 {
 	uint32_t bytes = head & ~FLAGS;
@@ -78,7 +78,7 @@ static int take_one(struct ring *r, uint64_t pos, uint32_t head, ring_record_fn 
 	if (head & BPF_RINGBUF_DISCARD_BIT)
 		return 0;
 	record = piece(r, (pos + BPF_RINGBUF_HDR_SZ) & (r->bytes - 1), bytes);
-	return record ? fn(arg, (void *)record, bytes) : -ENOMEM;
+	return record ? fn((void *)record, bytes, arg) : -ENOMEM;
 }
 
 uint64_t ring_written(struct ring *r)
@@ -90,7 +90,7 @@ uint64_t ring_written(struct ring *r)
 	return end;
 }
 
-int ring_take(struct ring *r, uint64_t end_pos, uint32_t max, ring_record_fn fn, void *arg)
+int ring_take(struct ring *r, uint64_t end_pos, uint32_t max, raw_record_fn fn, void *arg)
 {
 	uint64_t pos = *r->read_pos;
 	int ret = 0;

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "user/drain/records.h"
+
 struct ring {
 	uint64_t *read_pos;	     /* shared with the kernel: bytes ever read, */
 	const uint64_t *written_pos; /* and bytes ever reserved; the data follow a page later */
@@ -21,9 +23,6 @@ struct ring {
 	size_t whole_bytes;
 	uint64_t peak_bytes; /* that waited when a reading began, at most */
 };
-
-/* What is called with each record, `bytes` of it; a negative value ends the reading. */
-typedef int (*ring_record_fn)(void *arg, void *record, size_t bytes);
 
 /* Maps the ring buffer map_fd, which stays the caller's and can be polled, of so many bytes. 0 or
  * -errno. */
@@ -39,6 +38,6 @@ uint64_t ring_written(struct ring *r);
  * more than `max` or the kernel is writing the next one just now; fn's value if that was negative,
  * or -ENOMEM.
  */
-int ring_take(struct ring *r, uint64_t end_pos, uint32_t max, ring_record_fn fn, void *arg);
+int ring_take(struct ring *r, uint64_t end_pos, uint32_t max, raw_record_fn fn, void *arg);
 
 #endif

@@ -110,14 +110,14 @@ static uint32_t *waiting_of(struct samples *s, uint32_t pid)
 }
 
 /* Passes the sample on, unless that has been done: then it has no kind any more. */
-static int pass_on(struct samples *s, struct krait_sample_rec *rec, samples_record_fn fn, void *arg)
+static int pass_on(struct samples *s, struct krait_sample_rec *rec, raw_record_fn fn, void *arg)
 {
 	int err;
 
 	if (!rec->h.kind)
 		return 0;
 	--*waiting_of(s, rec->pid);
-	err = fn(arg, rec, sizeof(*rec));
+	err = fn(rec, sizeof(*rec), arg);
 	rec->h.kind = 0;
 	return err < 0 ? err : 0;
 }
@@ -132,7 +132,7 @@ static uint64_t count_new(struct samples *s, uint32_t cpu)
 	return end;
 }
 
-int samples_take(struct samples *s, uint32_t max, samples_record_fn fn, void *arg)
+int samples_take(struct samples *s, uint32_t max, raw_record_fn fn, void *arg)
 {
 	int err = 0;
 
@@ -157,7 +157,7 @@ static void count_ahead(struct samples *s, const struct krait_sample_rec *rec)
 	s->counters[KRAIT_CNT_SAMPLES] += rec->weight;
 }
 
-int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, samples_record_fn fn,
+int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, raw_record_fn fn,
 			void *arg)
 {
 	int err = 0;

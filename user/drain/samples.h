@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "bpf/abi/control.h"
+#include "user/drain/records.h"
 
 /* A pid's slot in the counts of waiting samples; several pids may share one. */
 #define SAMPLES_PID_SLOTS 4096
@@ -35,9 +36,6 @@ struct samples {
 	uint64_t peak; /* of one CPU's samples, that waited when it was looked at, at most */
 };
 
-/* What is called with each record, `avail` bytes; a negative value ends the reading. */
-typedef int (*samples_record_fn)(void *arg, void *record, size_t avail);
-
 /* The slots of a CPU's ring, so that it holds two seconds of samples at least, above 1,000 Hz one;
  * half a second on a host of so many CPUs that it would take much memory. */
 uint32_t samples_slot_cnt(uint32_t freq_hz, uint32_t cpu_cnt);
@@ -51,14 +49,14 @@ void samples_look(struct samples *s);
  * Passes on what the last look found, `max` samples at most, each CPU's in order of time, and frees
  * their slots. 0: all of it has been; 1: some are left; or fn's first negative value.
  */
-int samples_take(struct samples *s, uint32_t max, samples_record_fn fn, void *arg);
+int samples_take(struct samples *s, uint32_t max, raw_record_fn fn, void *arg);
 /*
  * Passes on all of `pid` from before time_ns, which a record just read says is the end of a life:
  * what they build on came before that record, so it does not matter what the last look found. Costs
  * no look at the samples of others if none of this pid waits: thousands of processes may end
  * between two readings. 0 or fn's first negative value.
  */
-int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, samples_record_fn fn,
+int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, raw_record_fn fn,
 			void *arg);
 
 #endif

@@ -45,7 +45,7 @@ struct sampler {
 	int stats_fd; /* open: the kernel times BPF programs; -1: it does not */
 	struct krait_layout layouts[KRAIT_LAYOUTS];
 	uint32_t layout_cnt;
-	sampler_record_fn fn;
+	raw_record_fn fn;
 	void *fn_arg;
 	uint32_t weight; /* each sample stands for so many ticks of freq_hz */
 	/* A drain under way: which of its steps comes next, and where it ends in the ring. */
@@ -86,7 +86,7 @@ static int set_constants(struct krait_bpf *skel, const struct sampler_opts *opts
 
 /* The end of a pid's life passes its samples on first. So does the question what a process is: a
  * tick on the new program of an exec may ask for one before the exec is told. */
-static int on_ring_record(void *arg, void *data, size_t size)
+static int on_ring_record(void *data, size_t size, void *arg)
 {
 	const struct krait_process_rec *rec = data;
 	struct sampler *s = arg;
@@ -96,7 +96,7 @@ static int on_ring_record(void *arg, void *data, size_t size)
 	    (rec->what == KRAIT_PROCESS_EXEC || rec->what == KRAIT_PROCESS_EXIT ||
 	     rec->what == KRAIT_PROCESS_SEEN))
 		err = samples_take_before(&s->samples, rec->pid, rec->time_ns, s->fn, s->fn_arg);
-	return err ?: s->fn(s->fn_arg, data, size);
+	return err ?: s->fn(data, size, s->fn_arg);
 }
 
 static size_t array_bytes(const struct bpf_map *map)
@@ -351,7 +351,7 @@ static void drain_begin(struct sampler *s)
 	s->drain_step = DRAIN_RECORDS;
 }
 
-int sampler_drain(struct sampler *s, uint32_t max, sampler_record_fn fn, void *arg)
+int sampler_drain(struct sampler *s, uint32_t max, raw_record_fn fn, void *arg)
 {
 	int ret;
 

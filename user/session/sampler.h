@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "bpf/abi/control.h"
+#include "user/drain/records.h"
 #include "user/session/usage.h"
 
 struct sampler;
@@ -43,14 +44,13 @@ void sampler_revive(struct sampler *s);
 
 /* Readable when the kernel wants to be drained at once; it must be every now and then anyway. */
 int sampler_fd(const struct sampler *s);
-typedef int (*sampler_record_fn)(void *arg, void *record, size_t avail);
 /*
  * A step of a drain: calls fn for at most `max` records and samples each that wait, not yet
  * checked; `avail` bytes are its. A drain ends with what had been written when it began. The
  * samples of a CPU come in order of time, after the records that they build on. 0: the drain has
  * ended; 1: it goes on with the next call; or fn's first negative value.
  */
-int sampler_drain(struct sampler *s, uint32_t max, sampler_record_fn fn, void *arg);
+int sampler_drain(struct sampler *s, uint32_t max, raw_record_fn fn, void *arg);
 
 /* From now on one tick of `weight` ticks of opts.freq_hz is taken, and stands for them. */
 void sampler_set_weight(struct sampler *s, uint32_t weight);

@@ -100,7 +100,7 @@ static bool is_ours(struct session *s, const struct krait_hdr *h, size_t avail)
 	return true;
 }
 
-static int on_record(void *arg, void *record, size_t avail)
+static int on_record(void *record, size_t avail, void *arg)
 {
 	const struct krait_hdr *h = record;
 	struct session *s = arg;
