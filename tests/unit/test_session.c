@@ -129,6 +129,20 @@ static void test_epochs(void **state)
 	}
 }
 
+/* Who waits as long as he is told to, and comes a little late, wakes up for the drains alone. */
+static void test_wake_ups(void **state)
+{
+	(void)state;
+	begin();
+	for (uint32_t i = 1; i <= 40; i++) {
+		fake_pass(session_timeout_ms(s) * NS_PER_MS + 1500000);
+		fake_queue_samples(1);
+		assert_int_equal(session_step(s, false), 1);
+		assert_int_equal(sunk.cnt, i);
+		assert_int_equal(fake.epochs, i / 4);
+	}
+}
+
 /* ---- Records ---- */
 
 static void test_records(void **state)
@@ -631,6 +645,7 @@ int main(void)
 		TEST(test_fd_of_others),
 		TEST(test_fd_of_a_stuck_scan),
 		TEST(test_epochs),
+		TEST(test_wake_ups),
 		TEST(test_records),
 		TEST(test_first_sample),
 		TEST(test_slices),

@@ -40,6 +40,8 @@
 #define DRAIN_SLICE_NS (10 * NS_PER_MS)
 #define DRAIN_STEP 128 /* records, and samples, between two looks at the clock */
 #define EPOCH_NS NS_PER_S
+/* A drain that is due so soon after an epoch comes with it: it is what is dear to wake up. */
+#define DRAIN_EARLY_NS (DRAIN_NS / 8)
 /* For the threads that are not named yet when the run ends. */
 #define LAST_NAMES_NS (NS_PER_S / 4)
 /* For the question whether any Python runs here, if no tick hit one. */
@@ -199,8 +201,9 @@ static bool targets_are_gone(const struct session *s)
 static void on_time(struct session *s)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	bool is_epoch = now >= s->epoch_at_ns;
 
-	if (now >= s->drain_at_ns) {
+	if (now + (is_epoch ? DRAIN_EARLY_NS : 0) >= s->drain_at_ns) {
 		drain(s);
 		if (targets_are_gone(s)) {
 			log_info("record: the processes have ended");
@@ -209,7 +212,7 @@ static void on_time(struct session *s)
 	}
 	if (!s->err)
 		s->err = scans_step(&s->scans, now);
-	if (now >= s->epoch_at_ns) {
+	if (is_epoch) {
 		sampler_next_epoch(s->sampler);
 		sampler_revive(s->sampler);
 		apply_ceiling(s, now);
