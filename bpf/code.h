@@ -353,7 +353,7 @@ static __always_inline __u32 code_know(struct scratch *s, __u32 i, __u64 addr, _
 		return KRAIT_FAULT_CODE_TOO_MUCH;
 	if (!code_read(s, addr))
 		return KRAIT_FAULT_CODE_UNREADABLE;
-	if (code_word(s, s->layout.ob_type_off) != proc_of(s)->code_type_addr)
+	if (code_word(s, s->layout.ob_type_off) != proc_of(s)->addrs.code_type)
 		return KRAIT_FAULT_CODE_NOT_CODE;
 	*id = code_fingerprint(s, addr, &lines_bytes);
 	if (!*id)

@@ -457,7 +457,7 @@ static __always_inline enum krait_loss target_tick(struct scratch *s, struct rec
 	s->now_ns = bpf_ktime_get_ns();
 	s->key = thread_key_of(task);
 	s->needs_own = r->needs_own;
-	s->is_in_eval = ip - proc_of(s)->eval_addr < proc_of(s)->eval_bytes;
+	s->is_in_eval = ip - proc_of(s)->addrs.eval < proc_of(s)->addrs.eval_bytes;
 	if (!layout_load(s))
 		return KRAIT_LOSS_LAYOUT_MISSING;
 	return sample(s, r, is_exiting(task, ip));
@@ -467,7 +467,7 @@ static __always_inline enum krait_loss target_tick(struct scratch *s, struct rec
  * this thread's. The main thread is the one that called fork. */
 static __always_inline bool needs_own_state(const struct recent *r, const struct krait_proc *p)
 {
-	return p->current_addr && r->pid != r->tid &&
+	return p->addrs.current && r->pid != r->tid &&
 	       bpf_get_current_task_btf()->group_leader->flags & PF_FORKNOEXEC;
 }
 

@@ -93,7 +93,7 @@ KRAIT_GLOBAL int runner_prepare(struct scratch *s, __u64 head)
 	if (s->layout.ts_stack_off != KRAIT_NO_OFF)
 		return 1;
 	/* What can't be read is no proof. */
-	if (platform_read_user(&s->current, sizeof(s->current), proc_of(s)->current_addr) != 0)
+	if (platform_read_user(&s->current, sizeof(s->current), proc_of(s)->addrs.current) != 0)
 		s->current = 0;
 	s->current_id = 0;
 	if (s->current)

@@ -75,7 +75,7 @@ static __always_inline bool ts_is_listed(struct scratch *s, __u64 tstate)
 
 	if (s->layout.ts_prev_off == KRAIT_NO_OFF)
 		return false;
-	if (tstate - proc_of(s)->runtime_addr < proc_of(s)->runtime_bytes)
+	if (tstate - proc_of(s)->addrs.runtime < proc_of(s)->addrs.runtime_bytes)
 		return true;
 	prev = ts_word(s, s->layout.ts_prev_off);
 	link = prev ? prev + s->layout.ts_next_off
@@ -119,7 +119,7 @@ static __always_inline bool ts_is_own(struct scratch *s, struct thread_memo *mem
 
 	if (s->layout.ts_prev_off != KRAIT_NO_OFF || !s->needs_own || memo->own_tstate == s->tstate)
 		return true;
-	if (platform_read_user(&current, sizeof(current), proc_of(s)->current_addr) != 0 ||
+	if (platform_read_user(&current, sizeof(current), proc_of(s)->addrs.current) != 0 ||
 	    current != s->tstate)
 		return false;
 	memo->own_tstate = current;
@@ -163,7 +163,7 @@ static __always_inline __u64 interp_id(const struct scratch *s)
  * none, the one that has stopped all others. */
 static __always_inline bool holds_gil(const struct scratch *s)
 {
-	__u64 addr = proc_of(s)->current_addr, holder = 0;
+	__u64 addr = proc_of(s)->addrs.current, holder = 0;
 
 	if (s->layout.interp_gil_off != KRAIT_NO_OFF) {
 		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_gil_off;
@@ -237,7 +237,7 @@ KRAIT_GLOBAL int is_collector(struct scratch *s)
  */
 static __always_inline bool thread_collects(struct scratch *s)
 {
-	__u64 addr = proc_of(s)->collecting_addr;
+	__u64 addr = proc_of(s)->addrs.collecting;
 	__u32 collecting = 0;
 
 	if (s->is_in_eval)
@@ -263,7 +263,7 @@ static __always_inline bool search_start(struct scratch *s, struct thread_memo *
 	__u64 interp = 0;
 
 	s->looked_at = s->idle_tstate = s->own_tstate = 0;
-	if (platform_read_user(&interp, sizeof(interp), proc_of(s)->interp_head_addr) != 0 ||
+	if (platform_read_user(&interp, sizeof(interp), proc_of(s)->addrs.interp_head) != 0 ||
 	    !interp)
 		return false;
 	s->is_shared = runner_prepare(s, interp);
@@ -288,7 +288,7 @@ static __always_inline bool ts_is_newest(const struct scratch *s, __u64 *until_n
 	if (s->now_ns < *until_ns)
 		return true;
 	/* Not to be had: searching would not get it either. */
-	if (platform_read_user(&interp, sizeof(interp), proc_of(s)->interp_head_addr) == 0 &&
+	if (platform_read_user(&interp, sizeof(interp), proc_of(s)->addrs.interp_head) == 0 &&
 	    interp != ts_word(s, s->layout.ts_interp_off))
 		return false;
 	*until_ns = s->now_ns + (__u64)NEWEST_MS * 1000000;

@@ -89,7 +89,7 @@ struct krait_layout {
 	 * that is the process's (up to 3.8) or not to be had. */
 	__u16 interp_collecting_off;
 	/* The thread state that holds its GIL: PyInterpreterState.ceval.gil, and last_holder in
-	 * there; KRAIT_NO_OFF where krait_proc.current_addr tells. Without a GIL the one that has
+	 * there; KRAIT_NO_OFF where krait_addrs.current tells. Without a GIL the one that has
 	 * stopped the others: PyInterpreterState.stoptheworld.requester, and KRAIT_NO_OFF. */
 	__u16 interp_gil_off;
 	__u16 gil_holder_off;
@@ -154,6 +154,21 @@ struct krait_layout {
 	__u8 pad[1];
 };
 
+/*
+ * Where a CPython's own variables and functions are: in its ELF file as linked, in its process as
+ * mapped. 0: it has none, or it can't be told where.
+ */
+struct krait_addrs {
+	__u64 interp_head; /* _PyRuntime.interpreters.head; before 3.7 interp_head */
+	__u64 code_type;   /* PyCode_Type */
+	__u64 current;	   /* where the state that holds the GIL is (up to 3.11) */
+	__u64 collecting;  /* where the collector says that it runs, if one serves all interpreters
+			      (up to 3.8) */
+	__u64 runtime;	   /* _PyRuntime (3.7 and later), and */
+	__u64 eval;	   /* _PyEval_EvalFrameDefault, the evaluation loop; */
+	__u32 runtime_bytes, eval_bytes; /* their sizes, 0 where that is not to be had */
+};
+
 /* What krait knows of a process. */
 enum krait_proc_state {
 	KRAIT_PROC_UNKNOWN = 0, /* user space has not classified it: ticks ask it to */
@@ -184,18 +199,9 @@ struct krait_proc {
 		__u64 absent_at_ns; /* READY: not to send another KRAIT_ABSENT before */
 	};
 	union {
-		__u64 unknown_ticks;	/* UNKNOWN: ticks on it so far */
-		__u64 interp_head_addr; /* READY: &_PyRuntime.interpreters.head */
+		__u64 unknown_ticks;	  /* UNKNOWN: ticks on it so far */
+		struct krait_addrs addrs; /* READY */
 	};
-	__u64 code_type_addr;  /* READY: &PyCode_Type */
-	__u64 current_addr;    /* READY: where the state that holds the GIL is (up to 3.11), or 0
-				*/
-	__u64 collecting_addr; /* READY: where the collector says that it runs, if one serves all
-				  interpreters (3.7, 3.8); else 0 */
-	__u64 runtime_addr;    /* READY: _PyRuntime, and */
-	__u64 eval_addr;       /* _PyEval_EvalFrameDefault, the evaluation loop; */
-	__u32 runtime_bytes;   /* their sizes, 0 where that is */
-	__u32 eval_bytes;      /* not to be had */
 	union {
 		__u32 look_again_ms; /* UNKNOWN, IGNORED: how long to wait after the next question;
 					doubles */
@@ -211,6 +217,7 @@ struct krait_proc {
 _Static_assert(KRAIT_CNT_CNT <= KRAIT_COUNTERS_MAX, "abi: counters");
 _Static_assert(sizeof(struct krait_cpu) == 320, "abi: cpu");
 _Static_assert(sizeof(struct krait_layout) == 96, "abi: layout");
+_Static_assert(sizeof(struct krait_addrs) == 56, "abi: addrs");
 _Static_assert(sizeof(struct krait_proc) == 88, "abi: proc");
 _Static_assert(sizeof(struct krait_absent_rec) == 40, "abi: absent");
 _Static_assert(KRAIT_LAYOUTS <= 256, "abi: layout_idx");

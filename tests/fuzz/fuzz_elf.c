@@ -26,8 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(info.kind <= ELF_HIDDEN_CPYTHON && info.found_by <= ELF_BY_COOKIE);
 	FUZZ_CHECK(info.major >= -1 && info.major <= 3);
 	FUZZ_CHECK(info.minor >= -1 && info.minor < 30 && info.micro >= -1 && info.micro < 1000);
-	FUZZ_CHECK(info.runtime_bytes < OBJECT_MAX_BYTES && info.eval_bytes < OBJECT_MAX_BYTES);
-	FUZZ_CHECK(info.kind != ELF_RUNTIME || info.runtime_addr);
-	FUZZ_CHECK(info.kind != ELF_OLD_CPYTHON || info.current_addr);
+	FUZZ_CHECK(info.addrs.runtime_bytes < OBJECT_MAX_BYTES &&
+		   info.addrs.eval_bytes < OBJECT_MAX_BYTES);
+	FUZZ_CHECK(info.kind != ELF_RUNTIME || info.addrs.runtime);
+	FUZZ_CHECK(info.kind != ELF_OLD_CPYTHON || info.addrs.current);
 	return 0;
 }

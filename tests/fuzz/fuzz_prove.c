@@ -125,21 +125,21 @@ static void check_good(const struct py_layout *l, uint64_t type_addr)
 	FUZZ_CHECK(l->walk.ts_prev_off == KRAIT_NO_OFF || !held_word(ts + l->walk.ts_prev_off));
 }
 
-static void check_proof(const struct prove_args *args)
+static void check_proof(const struct prove_args *args, const struct krait_addrs *known)
 {
-	uint64_t type_addr = 0;
+	struct krait_addrs addrs = *known;
 	const char *why = NULL;
-	enum proof proof = prove(args, &type_addr, &why);
+	enum proof proof = prove(args, &addrs, &why);
 
 	if (proof != PROOF_GOOD) {
 		FUZZ_CHECK(proof == PROOF_NOT_YET || proof == PROOF_WRONG);
-		FUZZ_CHECK(why && *why && !type_addr);
+		FUZZ_CHECK(why && *why && addrs.code_type == known->code_type);
 		return;
 	}
-	FUZZ_CHECK(type_addr);
-	FUZZ_CHECK(!args->code_type_addr || type_addr == args->code_type_addr);
+	FUZZ_CHECK(addrs.code_type);
+	FUZZ_CHECK(!known->code_type || addrs.code_type == known->code_type);
 	if (!later_cnt)
-		check_good(args->layout, type_addr);
+		check_good(args->layout, addrs.code_type);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -148,8 +148,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct memory mem = {.fd = -1};
 	const struct procfs proc = {.dir_fd = -1};
 	struct py_layout layout;
-	struct prove_args args = {
-		.mem = &mem, .proc = &proc, .layout = &layout, .interp_head_addr = HEAD_ADDR};
+	struct prove_args args = {.mem = &mem, .proc = &proc, .layout = &layout};
+	struct krait_addrs addrs = {.interp_head = HEAD_ADDR};
 	uint8_t known;
 
 	if (!take_layout(&data, &size, &layout))
@@ -161,11 +161,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	put(TYPE_ADDR + layout.tp_name_off, &name, sizeof(name));
 	put(NAME_ADDR, "code", 5);
 	put(INITIALIZED_ADDR, "\1\0\0\0", 4);
-	args.code_type_addr = known & KNOWS_TYPE ? TYPE_ADDR : 0;
+	addrs.code_type = known & KNOWS_TYPE ? TYPE_ADDR : 0;
 	args.initialized_addr = known & KNOWS_INITIALIZED ? INITIALIZED_ADDR : 0;
 	prove_reads = later_cnt = 0;
 	take_writes(data, size);
-	check_proof(&args);
+	check_proof(&args, &addrs);
 	host_release();
 	return 0;
 }

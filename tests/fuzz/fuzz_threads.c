@@ -103,11 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		{.tid = PID, .num = 1, .ident = IDENT},
 		{.tid = 1, .num = 2, .ident = 7},
 	};
-	struct thread_names_source source = {
-		.pid = PID,
-		.interp_modules_off = MODULES_OFF,
-		.walk = &arena.fake.walk,
-	};
+	struct cpython python = {.interp_modules_off = MODULES_OFF};
 	int minor;
 
 	if (!arena_take_fake(&data, &size, TID - NS_TID_OFF))
@@ -116,11 +112,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		threads[0].tid = PID;
 	arena_take_writes(&data, &size);
 	minor = arena.fake.minor;
-	source.py_version = minor < 0 ? pyversion_hex(2, 7, 18) : pyversion_hex(3, minor, 0);
+	python.version = minor < 0 ? pyversion_hex(2, 7, 18) : pyversion_hex(3, minor, 0);
+	python.walk = arena.fake.walk;
 	/* The pointer to the first interpreter lies in the arena's last word. */
 	put(arena.fake.arena, ARENA_BYTES - 8, arena.fake.head);
-	source.interp_head_addr = ARENA_ADDR + ARENA_BYTES - 8;
-	FUZZ_CHECK(thread_names_read(&source, threads, IDENTS) == 0);
+	python.addrs.interp_head = ARENA_ADDR + ARENA_BYTES - 8;
+	FUZZ_CHECK(thread_names_read(PID, &python, threads, IDENTS) == 0);
 	FUZZ_CHECK(arena.read_cnt <= READS_MAX);
 	check_threads(threads);
 	return 0;

@@ -358,8 +358,8 @@ static inline void host_init(const struct krait_layout *layout, uint64_t interp_
 	layout_use(host.scratch, layout);
 	host_proc()->seed = 0x1234567890abcdefULL;
 	host_proc()->state = KRAIT_PROC_READY;
-	host_proc()->interp_head_addr = interp_head_addr;
-	host_proc()->code_type_addr = code_type_addr;
+	host_proc()->addrs.interp_head = interp_head_addr;
+	host_proc()->addrs.code_type = code_type_addr;
 	host.scratch->epoch = 1;
 	host_set_depth(KRAIT_MAX_DEPTH_DEFAULT);
 	host_forget();

@@ -209,7 +209,8 @@ static inline void parked_look(struct parked *p)
 	discover_free(d);
 	if (p->target.state != TARGET_READY)
 		fail_msg("%s: not found ready: %s", p->py->name, p->target.why);
-	host_init(&p->target.layout, p->target.interp_head_addr, p->target.code_type_addr);
+	host_init(&p->target.python.walk, p->target.python.addrs.interp_head,
+		  p->target.python.addrs.code_type);
 	snprintf(path, sizeof(path), "/proc/%d/mem", (int)p->pid);
 	host.mem_fd = open(path, O_RDONLY | O_CLOEXEC);
 	assert_true(host.mem_fd >= 0);

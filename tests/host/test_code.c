@@ -25,7 +25,7 @@ static uint64_t code_of(const struct parked *p, uint32_t n, uint64_t now_ns)
 
 static uint16_t name_off(const struct parked *p)
 {
-	const struct krait_layout *l = &p->target.layout;
+	const struct krait_layout *l = &p->target.python.walk;
 
 	return l->co_qualname_off == KRAIT_NO_OFF ? l->co_name_off : l->co_qualname_off;
 }
@@ -39,7 +39,7 @@ static const char *leaf_name(const struct parked *p, uint64_t now_ns)
 /* From now on the leaf's code object is one made of another's parts. */
 static void replace_leaf(const struct parked *p, uint64_t now_ns)
 {
-	const struct krait_layout *l = &p->target.layout;
+	const struct krait_layout *l = &p->target.python.walk;
 	uint64_t leaf = code_of(p, LEAF, now_ns), other = code_of(p, OTHER, now_ns);
 
 	host_patch(leaf + l->co_name_off, host_get(other + l->co_name_off));
@@ -93,10 +93,10 @@ static void test_other_name_at_the_address(const struct python *py)
 	parked_init(&p, py, script, "1");
 	assert_string_equal(leaf_name(&p, 1), "park");
 	name = host_get(code_of(&p, LEAF, 2) + name_off(&p));
-	text = host_get(name + p.target.layout.str_ascii_bytes);
+	text = host_get(name + p.target.python.walk.str_ascii_bytes);
 	assert_memory_equal(&text, "park", 5);
 	memcpy(&text, "pork", 4);
-	host_patch(name + p.target.layout.str_ascii_bytes, text);
+	host_patch(name + p.target.python.walk.str_ascii_bytes, text);
 	assert_string_equal(leaf_name(&p, 3), "pork");
 	parked_release(&p);
 }
@@ -108,7 +108,7 @@ static void test_other_first_line(const struct python *py)
 	uint64_t at;
 
 	parked_init(&p, py, script, "1");
-	l = &p.target.layout;
+	l = &p.target.python.walk;
 	leaf_name(&p, 1);
 	assert_int_equal(symbolizer_frame(host.sym, OWNER, stack_frames(host.stack)).line,
 			 p.frames[0].line);

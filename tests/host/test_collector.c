@@ -69,7 +69,7 @@ static bool collects(void)
 
 static void use_current(void)
 {
-	host_proc()->current_addr = CURRENT;
+	host_proc()->addrs.current = CURRENT;
 	host_put(CURRENT, ME);
 }
 
@@ -107,7 +107,7 @@ static void test_nowhere_told(void **state)
 	use_current();
 	host.scratch->layout.interp_collecting_off = KRAIT_NO_OFF;
 	assert_false(collects());
-	host_proc()->collecting_addr = INTERP + COLLECTING_OFF;
+	host_proc()->addrs.collecting = INTERP + COLLECTING_OFF;
 	assert_true(collects());
 }
 

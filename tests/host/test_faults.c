@@ -403,7 +403,7 @@ static void test_forged_strings(const struct python *py)
 	uint16_t name_off;
 
 	parked_init(&p, py, script, "24");
-	l = &p.target.layout;
+	l = &p.target.python.walk;
 	name_off = l->co_qualname_off == KRAIT_NO_OFF ? l->co_name_off : l->co_qualname_off;
 	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
 	/* 4 GB of name: as much of it as a record holds, and it says that it was cut. */
@@ -432,7 +432,7 @@ static void test_forged_line_table(const struct python *py)
 	struct symbol s;
 
 	parked_init(&p, py, script, "24");
-	l = &p.target.layout;
+	l = &p.target.python.walk;
 	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
 	/* Longer than any that is sent: no line rather than a wrong one. */
 	s = forged(&p, l->co_lines_off, l->bytes_size_off, 1ULL << 32);

@@ -68,7 +68,7 @@ static void start(unsigned int minor)
 {
 	layout = &layout_of_version(3, minor)->walk;
 	host_init(layout, HEAD, 0);
-	host_proc()->current_addr = CURRENT;
+	host_proc()->addrs.current = CURRENT;
 	host_put(CURRENT, 0);
 	host_put(HEAD, SUB_INTERP);
 	host_put(SUB_INTERP + layout->interp_next_off, MAIN_INTERP);

@@ -57,7 +57,7 @@ static void become(uint32_t pid, uint64_t seed)
 {
 	recent_of(host.scratch)->pid = pid;
 	host_proc()->seed = seed;
-	host_proc()->code_type_addr = CODE_TYPE;
+	host_proc()->addrs.code_type = CODE_TYPE;
 }
 
 /* The name that the walker and user space find for that code in a frame, at this time. */

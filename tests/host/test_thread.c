@@ -319,8 +319,8 @@ static void test_state_of_the_runtime_is_never_freed(void **state)
 {
 	(void)state;
 	put_list(0, 0, 2);
-	host_proc()->runtime_addr = ts_addr(0);
-	host_proc()->runtime_bytes = ts_addr(1) - ts_addr(0);
+	host_proc()->addrs.runtime = ts_addr(0);
+	host_proc()->addrs.runtime_bytes = ts_addr(1) - ts_addr(0);
 	assert_true(ts_read(host.scratch, ts_addr(0)) && ts_is_listed(host.scratch, ts_addr(0)));
 	assert_true(ts_read(host.scratch, ts_addr(1)) && ts_is_listed(host.scratch, ts_addr(1)));
 	host_put(interp_addr(0) + layout()->interp_threads_off, 0);
@@ -328,7 +328,7 @@ static void test_state_of_the_runtime_is_never_freed(void **state)
 	assert_true(ts_read(host.scratch, ts_addr(0)) && ts_is_listed(host.scratch, ts_addr(0)));
 	assert_true(ts_read(host.scratch, ts_addr(1)));
 	assert_false(ts_is_listed(host.scratch, ts_addr(1)));
-	host_proc()->runtime_bytes = 0;
+	host_proc()->addrs.runtime_bytes = 0;
 	assert_true(ts_read(host.scratch, ts_addr(0)));
 	assert_false(ts_is_listed(host.scratch, ts_addr(0)));
 }
@@ -424,9 +424,9 @@ static void test_unreadable_links_are_losses(void **state)
 	host_put(HEAD, 0);
 	assert_int_equal(find(id_of(2), 11), KRAIT_LOSS_RUNTIME_UNREADABLE);
 	host_put(HEAD, interp_addr(0));
-	host_proc()->interp_head_addr = 0xffff888000000000ULL;
+	host_proc()->addrs.interp_head = 0xffff888000000000ULL;
 	assert_int_equal(find(id_of(2), 12), KRAIT_LOSS_RUNTIME_UNREADABLE);
-	host_proc()->interp_head_addr = HEAD;
+	host_proc()->addrs.interp_head = HEAD;
 	host_put(interp_addr(0) + layout()->interp_next_off, 0xffff888000000000ULL);
 	assert_int_equal(find(id_of(7), 13), KRAIT_LOSS_RUNTIME_UNREADABLE);
 	/* None of it made krait give the thread up. */
@@ -481,7 +481,7 @@ static void test_after_a_fork_a_state_is_proven(void **state)
 	(void)state;
 	put_list(0, 0, 3);
 	host.scratch->needs_own = 1;
-	host_proc()->current_addr = CURRENT;
+	host_proc()->addrs.current = CURRENT;
 	host_put(CURRENT, 0);
 	assert_int_equal(find(id_of(1), 1), KRAIT_LOSS_THREAD_UNPROVEN);
 	host_put(CURRENT, ts_addr(2));
@@ -500,7 +500,7 @@ static void test_after_a_fork_a_state_is_proven(void **state)
 	put_list(0, 0, 3);
 	memset(&host.memo, 0, sizeof(host.memo));
 	assert_int_equal(find(id_of(1), 6), KRAIT_LOSS_THREAD_UNPROVEN);
-	host_proc()->current_addr = 0xffff888000000000ULL;
+	host_proc()->addrs.current = 0xffff888000000000ULL;
 	assert_int_equal(find(id_of(1), 7), KRAIT_LOSS_THREAD_UNPROVEN);
 }
 

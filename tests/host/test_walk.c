@@ -116,7 +116,7 @@ static void test_long_stack_equals_plain_walk(const struct python *py)
 	parked_init(&p, py, script, DEEP);
 	host_set_depth(KRAIT_MAX_DEPTH_LIMIT);
 	assert_int_equal(host_walk(p.thread_id, 1), KRAIT_LOSS_NONE);
-	cnt = plain_walk(&p.target.layout, host.scratch->tstate, plain);
+	cnt = plain_walk(&p.target.python.walk, host.scratch->tstate, plain);
 	assert_true(cnt > 2000);
 	assert_int_equal(host.scratch->walk.cnt, cnt);
 	frames = stack_frames(host.stack);
@@ -126,7 +126,7 @@ static void test_long_stack_equals_plain_walk(const struct python *py)
 	}
 	/* What is in chunks is read in bulk, or this test would show nothing; but where threads run
 	 * copies of the bytecode, frames that are kept are read one by one. */
-	if (p.target.layout.ts_chunk_off != KRAIT_NO_OFF && !p.target.layout.fr_tlbc_off)
+	if (p.target.python.walk.ts_chunk_off != KRAIT_NO_OFF && !p.target.python.walk.fr_tlbc_off)
 		assert_true(host.read_cnt < cnt);
 	assert_hash_alone_is_the_same();
 	host_resolve();

@@ -306,7 +306,7 @@ static inline void fake_scan(pid_t pid)
 	r->cost_ns = fake.scan_ns;
 	r->target.pid = pid;
 	r->target.state = pid == fake.target_pid ? fake.target_state : TARGET_NOT_PYTHON;
-	r->target.py_version = 0x030c00f0;
+	r->target.python.version = 0x030c00f0;
 	if (pid == fake.target_pid && fake.comm)
 		snprintf(r->target.comm, sizeof(r->target.comm), "%s", fake.comm);
 }

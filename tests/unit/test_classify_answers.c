@@ -28,14 +28,14 @@ static void test_ready(void **state)
 	assert_int_equal(entry->state, KRAIT_PROC_READY);
 	assert_int_equal(entry->layout_idx, 0);
 	assert_int_equal(kernel.layouts[0].ts_frame_off, 109);
-	assert_int_equal(entry->interp_head_addr, 101);
-	assert_int_equal(entry->code_type_addr, 102);
-	assert_int_equal(entry->current_addr, 103);
-	assert_int_equal(entry->collecting_addr, 104);
-	assert_int_equal(entry->runtime_addr, 105);
-	assert_int_equal(entry->runtime_bytes, 106);
-	assert_int_equal(entry->eval_addr, 107);
-	assert_int_equal(entry->eval_bytes, 108);
+	assert_int_equal(entry->addrs.interp_head, 101);
+	assert_int_equal(entry->addrs.code_type, 102);
+	assert_int_equal(entry->addrs.current, 103);
+	assert_int_equal(entry->addrs.collecting, 104);
+	assert_int_equal(entry->addrs.runtime, 105);
+	assert_int_equal(entry->addrs.runtime_bytes, 106);
+	assert_int_equal(entry->addrs.eval, 107);
+	assert_int_equal(entry->addrs.eval_bytes, 108);
 	/* What tells this life of the pid from another stays. */
 	assert_int_equal(entry->mm, 0x1000 + PID);
 	assert_int_equal(entry->seed, 0x2000 + PID);
@@ -51,7 +51,7 @@ static void test_layouts(void **state)
 		kernel_add(pid, KRAIT_PROC_UNKNOWN);
 		classifier_ask(c, pid, NOW_NS);
 		assert_int_equal(next(NOW_NS), pid);
-		scanned(pid, TARGET_READY)->layout.ts_frame_off = pid == 2 ? 9 : 8;
+		scanned(pid, TARGET_READY)->python.walk.ts_frame_off = pid == 2 ? 9 : 8;
 		assert_int_equal(classifier_take(c, &scan, NOW_NS), 0);
 	}
 	assert_int_equal(kernel_entry(1)->layout_idx, 0);
@@ -163,9 +163,9 @@ static void test_namer_is_told(void **state)
 	namer_thread(namer, &thread);
 	assert_true(namer_next(namer, NOW_NS, true, &request));
 	assert_int_equal(request.pid, PID);
-	assert_int_equal(request.py_version, 0x030c0000);
-	assert_int_equal(request.interp_modules_off, 110);
-	assert_int_equal(request.walk.ts_frame_off, 109);
+	assert_int_equal(request.python.version, 0x030c0000);
+	assert_int_equal(request.python.interp_modules_off, 110);
+	assert_int_equal(request.python.walk.ts_frame_off, 109);
 	namer_free(namer);
 }
 

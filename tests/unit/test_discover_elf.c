@@ -147,11 +147,11 @@ static void test_found(void **state)
 	(void)state;
 	assert_int_equal(info.kind, ELF_RUNTIME);
 	assert_int_equal(info.found_by, ELF_BY_SYMBOL);
-	assert_int_equal(info.runtime_addr, 0x500100);
-	assert_int_equal(info.runtime_bytes, 0x10);
-	assert_int_equal(info.eval_addr, 0x500600);
-	assert_int_equal(info.eval_bytes, 0x60);
-	assert_int_equal(info.code_type_addr, 0x500200);
+	assert_int_equal(info.addrs.runtime, 0x500100);
+	assert_int_equal(info.addrs.runtime_bytes, 0x10);
+	assert_int_equal(info.addrs.eval, 0x500600);
+	assert_int_equal(info.addrs.eval_bytes, 0x60);
+	assert_int_equal(info.addrs.code_type, 0x500200);
 	assert_int_equal(info.version_addr, 0);
 	assert_int_equal(info.minor, 10);
 	assert_int_equal(info.micro, 13);
@@ -177,9 +177,9 @@ static void test_versions_by_symbol(void **state)
 	info = read_symbols_of(true, SYMBOLS("x"));
 	assert_int_equal(info.kind, ELF_RUNTIME);
 	assert_int_equal(info.found_by, ELF_BY_SECTION);
-	assert_int_equal(info.runtime_addr, 0x700000);
-	assert_int_equal(info.runtime_bytes, 0x800);
-	assert_int_equal(info.eval_addr, 0);
+	assert_int_equal(info.addrs.runtime, 0x700000);
+	assert_int_equal(info.addrs.runtime_bytes, 0x800);
+	assert_int_equal(info.addrs.eval, 0);
 	assert_int_equal(info.minor, 10); /* by its string */
 	info = read_symbols_of(false, SYMBOLS("_PyThreadState_Current", "PyString_Type"));
 	assert_int_equal(info.kind, ELF_OLD_CPYTHON);
@@ -218,22 +218,22 @@ static void test_interp_head(void **state)
 	assert_int_equal(info.kind, ELF_OLD_CPYTHON);
 	assert_int_equal(info.major, 3);
 	assert_int_equal(info.minor, 6);
-	assert_int_equal(info.code_type_addr, 0x500400);
+	assert_int_equal(info.addrs.code_type, 0x500400);
 #if defined(__x86_64__)
-	assert_int_equal(info.interp_head_addr, 0x500207 + 0x1000);
+	assert_int_equal(info.addrs.interp_head, 0x500207 + 0x1000);
 #endif
 	im.code[0] = 0;
-	assert_int_equal(read_bytes(&im, sizeof(im)).interp_head_addr, 0x500500);
+	assert_int_equal(read_bytes(&im, sizeof(im)).addrs.interp_head, 0x500500);
 	make_image(&im, false, symbols);
-	assert_int_equal(read_bytes(&im, sizeof(im)).interp_head_addr, 0);
+	assert_int_equal(read_bytes(&im, sizeof(im)).addrs.interp_head, 0);
 	/* The code would lie behind the segment's end. */
 	memcpy(im.code, "\x48\x8b\x05\x00\x10\x00\x00\xc3", 8);
 	im.ph[2].p_filesz = 4;
-	assert_int_equal(read_bytes(&im, sizeof(im)).interp_head_addr, 0);
+	assert_int_equal(read_bytes(&im, sizeof(im)).addrs.interp_head, 0);
 	im.ph[2].p_offset -= 16;
 	im.ph[2].p_vaddr -= 16;
 	im.ph[2].p_filesz = 16 + 8;
-	assert_int_equal(read_bytes(&im, sizeof(im)).interp_head_addr, 0);
+	assert_int_equal(read_bytes(&im, sizeof(im)).addrs.interp_head, 0);
 }
 
 /* Likewise collecting: the code asks it and sets it to 1. And the evaluation loop. */
@@ -249,13 +249,13 @@ static void test_old_collector(void **state)
 	im.sym[2].st_value = 0x500200;
 	memcpy(im.code, "\x8b\x05\xfa\x0f\0\0\xc7\x05\xf0\x0f\0\0\1\0\0\0", 16);
 	info = read_bytes(&im, sizeof(im));
-	assert_int_equal(info.eval_addr, 0x500300);
-	assert_int_equal(info.eval_bytes, 0x30);
+	assert_int_equal(info.addrs.eval, 0x500300);
+	assert_int_equal(info.addrs.eval_bytes, 0x30);
 #if defined(__x86_64__)
-	assert_int_equal(info.collecting_addr, 0x500200 + 0x1000);
+	assert_int_equal(info.addrs.collecting, 0x500200 + 0x1000);
 #endif
 	im.code[0] = 0;
-	assert_int_equal(read_bytes(&im, sizeof(im)).collecting_addr, 0);
+	assert_int_equal(read_bytes(&im, sizeof(im)).addrs.collecting, 0);
 }
 
 /* A file that only uses a Python (an extension module) names _PyRuntime and does not define it. */
@@ -317,8 +317,8 @@ static void test_bare(void **state)
 		info = read_bytes(&im, sizeof(im));
 		assert_int_equal(info.kind, ELF_RUNTIME);
 		assert_int_equal(info.found_by, ELF_BY_SYMBOL);
-		assert_int_equal(info.runtime_addr, 0x500200);
-		assert_int_equal(info.code_type_addr, 0x500100);
+		assert_int_equal(info.addrs.runtime, 0x500200);
+		assert_int_equal(info.addrs.code_type, 0x500100);
 		assert_int_equal(info.load_addr, 0x400000);
 		assert_int_equal(info.minor, 7);
 		assert_int_equal(info.micro, -1);
@@ -351,7 +351,7 @@ static void test_bare_cookie(void **state)
 	info = read_bytes(&im, sizeof(im));
 	assert_int_equal(info.kind, ELF_RUNTIME);
 	assert_int_equal(info.found_by, ELF_BY_COOKIE);
-	assert_int_equal(info.runtime_addr, 0x600000 + 32);
+	assert_int_equal(info.addrs.runtime, 0x600000 + 32);
 	im.ph[2].p_flags = PF_R;
 	assert_int_equal(read_bytes(&im, sizeof(im)).kind, ELF_NO_PYTHON);
 }
@@ -462,7 +462,7 @@ static void test_long_tables_take_no_memory(void **state)
 	assert_in_range(take_peak_kb(), before_kb, before_kb + 2048);
 	assert_int_equal(info.kind, ELF_RUNTIME);
 	assert_int_equal(info.found_by, ELF_BY_SYMBOL);
-	assert_int_equal(info.runtime_addr, 0x500100);
+	assert_int_equal(info.addrs.runtime, 0x500100);
 	assert_int_equal(info.micro, 13);
 	close(fd);
 }
@@ -488,7 +488,7 @@ static void test_names_across_pieces(void **state)
 				 16);
 		assert_int_equal(elf_read(fd, true, &info), 0);
 		assert_int_equal(info.kind, ELF_RUNTIME);
-		assert_int_equal(info.runtime_addr, 0x500100);
+		assert_int_equal(info.addrs.runtime, 0x500100);
 		close(fd);
 	}
 }
@@ -553,7 +553,7 @@ static void test_cache_sees_a_rewrite(void **state)
 	fd = file_of(&im, sizeof(im));
 	assert_int_equal(fstat(fd, &before), 0);
 	assert_int_equal(elf_cache_look(c, fd, false, &info), 0);
-	assert_int_equal(info->runtime_addr, 0x500100);
+	assert_int_equal(info->addrs.runtime, 0x500100);
 	im.sym[1].st_value += 0x1000;
 	do {
 		/* Until the kernel's coarse clock has moved. */
@@ -564,7 +564,7 @@ static void test_cache_sees_a_rewrite(void **state)
 	} while (now.st_ctim.tv_sec == before.st_ctim.tv_sec &&
 		 now.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
 	assert_int_equal(elf_cache_look(c, fd, false, &info), 0);
-	assert_int_equal(info->runtime_addr, 0x501100);
+	assert_int_equal(info->addrs.runtime, 0x501100);
 	close(fd);
 	elf_cache_free(c);
 }

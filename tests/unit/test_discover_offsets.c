@@ -317,7 +317,7 @@ static void test_offsets_of_a_process(void **state)
 		struct target t;
 
 		look(free_threaded, &t);
-		assert_int_equal(t.py_version, 0x030e0af0);
+		assert_int_equal(t.python.version, 0x030e0af0);
 		assert_int_equal(t.state, TARGET_STARTING);
 	}
 	/* And no build that there can be has another flag. */

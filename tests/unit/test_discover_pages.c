@@ -108,23 +108,32 @@ static uint32_t there_cnt(const struct arena *a)
 	return cnt;
 }
 
-static struct pages_source source_of(uint64_t frame, uint64_t code, uint64_t tstate)
+struct source {
+	struct cpython python;
+	struct krait_absent_rec absent;
+};
+
+static struct source source_of(uint64_t frame, uint64_t code, uint64_t tstate)
 {
-	return (struct pages_source){.pid = getpid(),
-				     .frame_addr = frame,
-				     .code_addr = code,
-				     .tstate_addr = tstate,
-				     .code_type_addr = CODE_TYPE,
-				     .walk = &walk};
+	return (struct source){.python = {.addrs.code_type = CODE_TYPE, .walk = walk},
+			       .absent = {.pid = getpid(),
+					  .frame_addr = frame,
+					  .code_addr = code,
+					  .tstate_addr = tstate}};
+}
+
+static int bring_back(const struct source *source)
+{
+	return pages_bring_back(&source->python, &source->absent);
 }
 
 /* That many come back, which are really there then, and no more the next time. */
-static void assert_back(const struct arena *a, const struct pages_source *source, uint32_t cnt)
+static void assert_back(const struct arena *a, const struct source *source, uint32_t cnt)
 {
 	assert_int_equal(there_cnt(a), 0);
-	assert_int_equal(pages_bring_back(source), cnt);
+	assert_int_equal(bring_back(source), cnt);
 	assert_int_equal(there_cnt(a), cnt);
-	assert_int_equal(pages_bring_back(source), 0);
+	assert_int_equal(bring_back(source), 0);
 }
 
 /* Frames on the pages [from, to), each called by the next one, the last by the one at `outer`. */
@@ -150,7 +159,7 @@ static void make_code(const struct arena *a, uint32_t at)
 static void test_frames(void **state)
 {
 	struct arena a = arena_new(memfd_create("test", 0));
-	struct pages_source source = source_of(addr(&a, 3), 0, 0);
+	struct source source = source_of(addr(&a, 3), 0, 0);
 
 	(void)state;
 	make_frames(&a, 3, 20, 0);
@@ -169,7 +178,7 @@ static void test_frames(void **state)
 static void test_long_texts(void **state)
 {
 	struct arena a = arena_new(memfd_create("test", 0));
-	struct pages_source source = source_of(0, addr(&a, 0), 0);
+	struct source source = source_of(0, addr(&a, 0), 0);
 	uint32_t lines_pages = KRAIT_LINES_CHUNK_BYTES / a.page_bytes;
 
 	(void)state;
@@ -180,7 +189,7 @@ static void test_long_texts(void **state)
 	assert_back(&a, &source, 5 + lines_pages); /* behind its head it ends on one page more */
 	arena_free(&a);
 	a = arena_new(memfd_create("test", 0));
-	source.code_addr = addr(&a, 0);
+	source.absent.code_addr = addr(&a, 0);
 	make_code(&a, 0);
 	page(&a, 4)[2] = UINT64_MAX;
 	forget(&a);
@@ -191,19 +200,19 @@ static void test_long_texts(void **state)
 static void test_bounds(void **state)
 {
 	struct arena a = arena_new(memfd_create("test", 0));
-	struct pages_source source = source_of(addr(&a, 0), 0, 0);
+	struct source source = source_of(addr(&a, 0), 0, 0);
 
 	(void)state;
 	make_frames(&a, 0, PAGES_ALL, addr(&a, 0)); /* in a circle */
 	forget(&a);
-	assert_int_equal(pages_bring_back(&source), PAGES_MAX);
+	assert_int_equal(bring_back(&source), PAGES_MAX);
 	assert_int_equal(there_cnt(&a), PAGES_MAX);
 	/* What is there does not count: it goes on where it stopped. */
-	assert_int_equal(pages_bring_back(&source), PAGES_MAX);
+	assert_int_equal(bring_back(&source), PAGES_MAX);
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(pages_bring_back(&source), PAGES_MAX);
+		assert_int_equal(bring_back(&source), PAGES_MAX);
 	assert_int_equal(there_cnt(&a), PAGES_FRAMES_MAX);
-	assert_int_equal(pages_bring_back(&source), 0);
+	assert_int_equal(bring_back(&source), 0);
 	arena_free(&a);
 }
 
@@ -211,7 +220,7 @@ static void test_bounds(void **state)
 static void test_thread(void **state)
 {
 	struct arena a = arena_new(memfd_create("test", 0));
-	struct pages_source source = source_of(0, 0, addr(&a, 10));
+	struct source source = source_of(0, 0, addr(&a, 10));
 
 	(void)state;
 	page(&a, 10)[0] = addr(&a, 11);
@@ -226,10 +235,10 @@ static void test_thread(void **state)
 static void test_lists(void **state)
 {
 	struct arena a = arena_new(memfd_create("test", 0));
-	struct pages_source source = source_of(0, 0, 0);
+	struct source source = source_of(0, 0, 0);
 
 	(void)state;
-	source.interp_head_addr = addr(&a, 0);
+	source.python.addrs.interp_head = addr(&a, 0);
 	page(&a, 0)[0] = addr(&a, 1); /* two interpreters, */
 	page(&a, 1)[0] = addr(&a, 2);
 	page(&a, 1)[1] = addr(&a, 10); /* with two states and none, */
@@ -247,7 +256,7 @@ static void test_lists(void **state)
 static void test_anonymous(void **state)
 {
 	struct arena a = arena_new(-1);
-	struct pages_source source = source_of(addr(&a, 3), 0, 0);
+	struct source source = source_of(addr(&a, 3), 0, 0);
 
 	(void)state;
 	assert_back(&a, &source, 1);
@@ -257,7 +266,7 @@ static void test_anonymous(void **state)
 static void test_not_to_be_had(void **state)
 {
 	struct arena a = arena_new(memfd_create("test", 0));
-	struct pages_source source = source_of(addr(&a, 0), 0, 0);
+	struct source source = source_of(addr(&a, 0), 0, 0);
 
 	(void)state;
 	make_frames(&a, 0, 10, 0);
@@ -265,16 +274,16 @@ static void test_not_to_be_had(void **state)
 	mprotect(page(&a, 4), a.page_bytes, PROT_NONE);
 	munmap(page(&a, 20), a.page_bytes);
 	assert_back(&a, &source, 4);
-	source.frame_addr = addr(&a, 20);
-	assert_int_equal(pages_bring_back(&source), 0);
-	source.frame_addr = addr(&a, 20) - 16; /* its last field is not there */
-	assert_int_equal(pages_bring_back(&source), 1);
-	source.frame_addr = UINT64_MAX - 8;
-	assert_int_equal(pages_bring_back(&source), 0);
-	source.frame_addr = INT64_MAX;
-	assert_int_equal(pages_bring_back(&source), 0);
-	source.pid = 1 << 30; /* no process */
-	assert_true(pages_bring_back(&source) < 0);
+	source.absent.frame_addr = addr(&a, 20);
+	assert_int_equal(bring_back(&source), 0);
+	source.absent.frame_addr = addr(&a, 20) - 16; /* its last field is not there */
+	assert_int_equal(bring_back(&source), 1);
+	source.absent.frame_addr = UINT64_MAX - 8;
+	assert_int_equal(bring_back(&source), 0);
+	source.absent.frame_addr = INT64_MAX;
+	assert_int_equal(bring_back(&source), 0);
+	source.absent.pid = 1 << 30; /* no process */
+	assert_true(bring_back(&source) < 0);
 	arena_free(&a);
 }
 
@@ -283,12 +292,12 @@ static void test_another_file_system(void **state)
 {
 	int fd = open("/sys/kernel/btf/vmlinux", O_RDONLY);
 	void *at = fd < 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
-	struct pages_source source = source_of((uintptr_t)at, 0, 0);
+	struct source source = source_of((uintptr_t)at, 0, 0);
 
 	(void)state;
 	if (at == MAP_FAILED)
 		skip();
-	assert_int_equal(pages_bring_back(&source), 0);
+	assert_int_equal(bring_back(&source), 0);
 	munmap(at, 4096);
 	close(fd);
 }

@@ -34,6 +34,7 @@ struct fake {
 	struct memory mem;
 	struct procfs proc;
 	struct prove_args args;
+	struct krait_addrs addrs;
 };
 
 static void put(struct fake *f, uint64_t addr, uint64_t value)
@@ -51,9 +52,8 @@ static void fake_init(struct fake *f)
 	f->args = (struct prove_args){.mem = &f->mem,
 				      .proc = &f->proc,
 				      .layout = layout_of_version(3, 11),
-				      .interp_head_addr = RUNTIME + 40,
-				      .initialized_addr = RUNTIME + 16,
-				      .code_type_addr = CODE_TYPE};
+				      .initialized_addr = RUNTIME + 16};
+	f->addrs = (struct krait_addrs){.interp_head = RUNTIME + 40, .code_type = CODE_TYPE};
 	put(f, RUNTIME + 16, 1); /* initialized */
 	put(f, RUNTIME + 40, INTERP);
 	put(f, INTERP + 16, THREAD1);
@@ -87,14 +87,17 @@ static void fake_release(struct fake *f)
 
 static enum proof prove_it(const struct fake *f)
 {
-	uint64_t code_type_addr = 0;
+	struct krait_addrs addrs = f->addrs;
 	const char *why = NULL;
-	enum proof proof = prove(&f->args, &code_type_addr, &why);
+	enum proof proof = prove(&f->args, &addrs, &why);
 
-	if (proof == PROOF_GOOD)
-		assert_int_equal(code_type_addr, CODE_TYPE);
-	else
+	assert_int_equal(addrs.interp_head, f->addrs.interp_head);
+	if (proof == PROOF_GOOD) {
+		assert_int_equal(addrs.code_type, CODE_TYPE);
+	} else {
+		assert_int_equal(addrs.code_type, f->addrs.code_type);
 		assert_non_null(why);
+	}
 	return proof;
 }
 
@@ -105,7 +108,7 @@ static void test_good(void **state)
 	(void)state;
 	fake_init(&f);
 	assert_int_equal(prove_it(&f), PROOF_GOOD);
-	f.args.code_type_addr = 0; /* no symbol: learned from the frame */
+	f.addrs.code_type = 0; /* no symbol: learned from the frame */
 	assert_int_equal(prove_it(&f), PROOF_GOOD);
 	fake_release(&f);
 }
@@ -118,7 +121,7 @@ static void test_idle(void **state)
 	fake_init(&f);
 	put(&f, CFRAME + 64 + 8, 0);
 	assert_int_equal(prove_it(&f), PROOF_GOOD);
-	f.args.code_type_addr = 0; /* nothing to learn it from yet */
+	f.addrs.code_type = 0; /* nothing to learn it from yet */
 	assert_int_equal(prove_it(&f), PROOF_NOT_YET);
 	fake_release(&f);
 }

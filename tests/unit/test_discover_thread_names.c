@@ -24,16 +24,14 @@
 static char *name_of(const struct fake *f, pid_t tid, uint64_t ident)
 {
 	struct named_thread threads[2] = {{.tid = tid, .ident = ident}, {.tid = 1, .ident = 7}};
-	struct thread_names_source source = {
-		.pid = getpid(),
-		.py_version =
-			f->minor < 0 ? pyversion_hex(2, 7, 18) : pyversion_hex(3, f->minor, 0),
+	const struct cpython python = {
+		.version = f->minor < 0 ? pyversion_hex(2, 7, 18) : pyversion_hex(3, f->minor, 0),
 		.interp_modules_off = MODULES_OFF,
-		.interp_head_addr = (uintptr_t)&f->head,
-		.walk = &f->walk,
+		.addrs.interp_head = (uintptr_t)&f->head,
+		.walk = f->walk,
 	};
 
-	assert_int_equal(thread_names_read(&source, threads, 2), 0);
+	assert_int_equal(thread_names_read(getpid(), &python, threads, 2), 0);
 	assert_int_equal(threads[0].tid, 1); /* by ident */
 	assert_null(threads[0].name);
 	return threads[1].name;

@@ -27,9 +27,9 @@ static struct scan_result scan; /* for namer_take */
 
 static void layout(uint32_t idx, uint32_t version, uint32_t modules_off)
 {
-	const struct target t = {.py_version = version,
-				 .interp_modules_off = modules_off,
-				 .layout = {.ts_frame_off = 100 + idx}};
+	const struct target t = {.python = {.version = version,
+					    .interp_modules_off = modules_off,
+					    .walk = {.ts_frame_off = 100 + idx}}};
 
 	namer_layout(n, idx, &t);
 }
@@ -39,7 +39,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	kernel_init();
-	kernel_add(PID, KRAIT_PROC_READY)->interp_head_addr = 1234;
+	kernel_add(PID, KRAIT_PROC_READY)->addrs.interp_head = 1234;
 	memset(&request, 0, sizeof(request));
 	memset(&scan, 0, sizeof(scan));
 	n = namer_new(&kernel, collect, &names);
@@ -125,10 +125,10 @@ static void test_request(void **state)
 	thread(PID, 70);
 	assert_true(namer_next_ns(n) <= NOW_NS);
 	ASSERT_NEXT(NOW_NS, PID, 70);
-	assert_int_equal(request.py_version, 0x030c0000);
-	assert_int_equal(request.interp_modules_off, 16);
-	assert_int_equal(request.interp_head_addr, 1234);
-	assert_int_equal(request.walk.ts_frame_off, 100);
+	assert_int_equal(request.python.version, 0x030c0000);
+	assert_int_equal(request.python.interp_modules_off, 16);
+	assert_int_equal(request.python.addrs.interp_head, 1234);
+	assert_int_equal(request.python.walk.ts_frame_off, 100);
 	assert_none(NOW_NS);
 	assert_true(namer_next_ns(n) == UINT64_MAX);
 }
@@ -137,7 +137,7 @@ static void test_request(void **state)
 static void test_batches(void **state)
 {
 	(void)state;
-	kernel_add(8, KRAIT_PROC_READY)->interp_head_addr = 5678;
+	kernel_add(8, KRAIT_PROC_READY)->addrs.interp_head = 5678;
 	kernel_entry(8)->layout_idx = 3;
 	layout(3, 0x030d00f0, 24);
 	thread(8, 80);
@@ -146,10 +146,10 @@ static void test_batches(void **state)
 	thread(8, 81);
 	thread(PID, 72);
 	ASSERT_NEXT(NOW_NS, 8, 80, 81);
-	assert_int_equal(request.py_version, 0x030d0000);
-	assert_int_equal(request.interp_modules_off, 24);
-	assert_int_equal(request.interp_head_addr, 5678);
-	assert_int_equal(request.walk.ts_frame_off, 103);
+	assert_int_equal(request.python.version, 0x030d0000);
+	assert_int_equal(request.python.interp_modules_off, 24);
+	assert_int_equal(request.python.addrs.interp_head, 5678);
+	assert_int_equal(request.python.walk.ts_frame_off, 103);
 	ASSERT_NEXT(NOW_NS, PID, 70, 71, 72);
 	assert_none(NOW_NS);
 }
@@ -425,10 +425,10 @@ static void assert_version(uint32_t idx, uint32_t version, uint32_t modules_off)
 	kernel_entry(PID)->layout_idx = idx;
 	thread(PID, 70);
 	ASSERT_NEXT(NOW_NS, PID, 70);
-	assert_int_equal(request.py_version, version);
+	assert_int_equal(request.python.version, version);
 	if (version != UINT32_MAX)
-		assert_int_equal(request.interp_modules_off, modules_off);
-	assert_int_equal(request.walk.ts_frame_off, 100 + idx);
+		assert_int_equal(request.python.interp_modules_off, modules_off);
+	assert_int_equal(request.python.walk.ts_frame_off, 100 + idx);
 }
 
 static void test_shared_layouts(void **state)

@@ -21,9 +21,9 @@ static const struct krait_layout layout = {.fr_prev_off = 8};
 int sampler_entry(const struct sampler *s, pid_t pid, struct krait_proc *out)
 {
 	(void)s;
-	*out = (struct krait_proc){.state = KRAIT_PROC_READY,
-				   .interp_head_addr = 0x1000 + pid,
-				   .code_type_addr = 0x2000 + pid};
+	*out = (struct krait_proc){
+		.state = KRAIT_PROC_READY,
+		.addrs = {.interp_head = 0x1000 + pid, .code_type = 0x2000 + pid}};
 	return pid == NO_TARGET ? -ENOENT : 0;
 }
 
@@ -63,9 +63,9 @@ static void assert_next(struct pager *p, uint64_t now_ns, pid_t pid)
 	assert_true(pager_next(p, now_ns, &q));
 	assert_int_equal(q.kind, SCAN_PAGES);
 	assert_int_equal(q.pid, pid);
-	assert_int_equal(q.interp_head_addr, 0x1000 + pid);
-	assert_int_equal(q.code_type_addr, 0x2000 + pid);
-	assert_memory_equal(&q.walk, &layout, sizeof(layout));
+	assert_int_equal(q.python.addrs.interp_head, 0x1000 + pid);
+	assert_int_equal(q.python.addrs.code_type, 0x2000 + pid);
+	assert_memory_equal(&q.python.walk, &layout, sizeof(layout));
 }
 
 static void assert_none(struct pager *p, uint64_t now_ns)

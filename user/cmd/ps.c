@@ -69,7 +69,7 @@ static void print_target(const struct scan_result *r)
 	struct strbuf line = {};
 	char version[24];
 
-	version_text(version, sizeof(version), t->py_version);
+	version_text(version, sizeof(version), t->python.version);
 	strbuf_addf(&line, "%7d %-8s %7u  %-36s ", t->pid, version, t->thread_cnt,
 		    t->state == TARGET_READY ? t->how : "-");
 	add_cmdline(&line, r);
@@ -88,7 +88,7 @@ static void append_target(json_t *processes, const struct scan_result *r)
 	struct strbuf command = {};
 	char version[24];
 
-	version_text(version, sizeof(version), t->py_version);
+	version_text(version, sizeof(version), t->python.version);
 	add_cmdline(&command, r);
 	json_array_append_new(
 		processes, json_pack("{s:i, s:s, s:i, s:b, s:s?, s:s?, s:s}", "pid", t->pid,

@@ -152,12 +152,19 @@ static void set_trace_refs(struct target *out, unsigned int major, unsigned int 
 /* What a file that is a Python says, and where it lies in the process. */
 struct found {
 	const struct elf_info *info;
-	uint64_t bias; /* to add to the addresses in info */
+	uint64_t bias;		  /* to add to the addresses in info */
+	struct krait_addrs addrs; /* with it */
 };
 
-static uint64_t runtime_addr(const struct found *f)
+static void place_addrs(struct found *f)
 {
-	return f->info->runtime_addr + f->bias;
+	__u64 *addrs[] = {&f->addrs.interp_head, &f->addrs.code_type, &f->addrs.current,
+			  &f->addrs.collecting,	 &f->addrs.runtime,   &f->addrs.eval};
+
+	f->addrs = f->info->addrs;
+	for (size_t i = 0; i < sizeof(addrs) / sizeof(addrs[0]); i++)
+		if (*addrs[i])
+			*addrs[i] += f->bias;
 }
 
 /*
@@ -170,7 +177,7 @@ static uint32_t find_version(const struct scan *scan, const struct found *f, boo
 	uint64_t hex;
 
 	*has_offsets = false;
-	if (!memory_read(&scan->mem, runtime_addr(f), head, sizeof(head))) {
+	if (!memory_read(&scan->mem, f->addrs.runtime, head, sizeof(head))) {
 		uint32_t version = debug_offsets_version(head);
 
 		*has_offsets = version != 0;
@@ -192,7 +199,7 @@ static int find_layout(const struct scan *scan, const struct found *f, uint32_t 
 	const char *why;
 	unsigned int major = pyversion_major(version), minor = pyversion_minor(version);
 
-	scan->out->py_version = version;
+	scan->out->python.version = version;
 	if (!version) {
 		set_result(scan->out, TARGET_UNSUPPORTED, "a CPython whose version can't be found");
 		return -ENOTSUP;
@@ -210,7 +217,7 @@ static int find_layout(const struct scan *scan, const struct found *f, uint32_t 
 		*out = *row;
 		return 0;
 	}
-	if (!has_offsets || memory_read(&scan->mem, runtime_addr(f), bytes, sizeof(bytes))) {
+	if (!has_offsets || memory_read(&scan->mem, f->addrs.runtime, bytes, sizeof(bytes))) {
 		set_result(scan->out, TARGET_STARTING, "its debug offsets can't be read yet");
 		return -ENOTSUP;
 	}
@@ -221,19 +228,21 @@ static int find_layout(const struct scan *scan, const struct found *f, uint32_t 
 	return 0;
 }
 
-/* Holds the layout against the process. args: the addresses. */
-static void classify_layout(const struct scan *scan, const struct found *f,
-			    const struct py_layout *layout, struct prove_args args)
+/* Holds the layout and the addresses, which become the target's, against the process. */
+static void classify_layout(const struct scan *scan, const struct py_layout *layout,
+			    const struct krait_addrs *addrs, uint64_t initialized_addr)
 {
+	const struct prove_args args = {.mem = &scan->mem,
+					.proc = &scan->proc,
+					.layout = layout,
+					.initialized_addr = initialized_addr};
 	struct target *out = scan->out;
 	const char *why;
 
-	args.mem = &scan->mem;
-	args.proc = &scan->proc;
-	args.layout = layout;
-	if (f->info->code_type_addr)
-		args.code_type_addr = f->info->code_type_addr + f->bias;
-	switch (prove(&args, &out->code_type_addr, &why)) {
+	out->python.addrs = *addrs;
+	out->python.walk = layout->walk;
+	out->python.interp_modules_off = layout->interp_modules_off;
+	switch (prove(&args, &out->python.addrs, &why)) {
 	case PROOF_GOOD:
 		out->state = TARGET_READY;
 		out->why[0] = 0;
@@ -243,35 +252,23 @@ static void classify_layout(const struct scan *scan, const struct found *f,
 		break;
 	case PROOF_WRONG:
 		set_result(out, TARGET_UNSUPPORTED, "CPython %u.%u, but %s (a patched build?)",
-			   pyversion_major(out->py_version), pyversion_minor(out->py_version), why);
+			   pyversion_major(out->python.version),
+			   pyversion_minor(out->python.version), why);
 		break;
 	}
-	out->interp_head_addr = args.interp_head_addr;
-	out->layout = layout->walk;
-	out->interp_modules_off = layout->interp_modules_off;
-}
-
-static void set_eval(struct target *out, const struct found *f)
-{
-	out->eval_addr = f->info->eval_addr + f->bias;
-	out->eval_bytes = f->info->eval_addr ? f->info->eval_bytes : 0;
 }
 
 static void classify_runtime_as(const struct scan *scan, const struct found *f,
 				const struct py_layout *layout)
 {
-	struct prove_args args = {
-		.interp_head_addr = runtime_addr(f) + layout->interp_head_off,
-		.initialized_addr = runtime_addr(f) + layout->initialized_off,
-	};
+	struct krait_addrs addrs = f->addrs;
 
-	scan->out->runtime_addr = runtime_addr(f);
-	scan->out->runtime_bytes = f->info->runtime_bytes;
-	set_eval(scan->out, f);
-	scan->out->current_addr = layout->current_off ? runtime_addr(f) + layout->current_off : 0;
-	scan->out->collecting_addr =
-		layout->collecting_off ? runtime_addr(f) + layout->collecting_off : 0;
-	classify_layout(scan, f, layout, args);
+	addrs.interp_head = addrs.runtime + layout->interp_head_off;
+	if (layout->current_off)
+		addrs.current = addrs.runtime + layout->current_off;
+	if (layout->collecting_off)
+		addrs.collecting = addrs.runtime + layout->collecting_off;
+	classify_layout(scan, layout, &addrs, addrs.runtime + layout->initialized_off);
 }
 
 /*
@@ -284,14 +281,14 @@ static void classify_unversioned(const struct scan *scan, const struct found *f)
 	bool is_starting = false;
 
 	for (int minor = SECTION_MINOR_MIN; minor < OFFSETS_MINOR_MIN; minor++) {
-		scan->out->py_version =
+		scan->out->python.version =
 			pyversion_hex(3, minor, minor == info->minor ? info->micro : 0);
 		classify_runtime_as(scan, f, layout_of_version(3, minor));
 		if (scan->out->state == TARGET_READY)
 			return;
 		is_starting |= scan->out->state == TARGET_STARTING;
 	}
-	scan->out->py_version = pyversion_hex(info->major, info->minor, info->micro);
+	scan->out->python.version = pyversion_hex(info->major, info->minor, info->micro);
 	if (is_starting)
 		set_result(scan->out, TARGET_STARTING, "the interpreter is not initialised yet");
 	else
@@ -324,18 +321,13 @@ static void classify_old(const struct scan *scan, const struct found *f)
 		set_unsupported_version(scan->out, info->major, info->minor);
 	else if (info->has_trace_refs)
 		set_trace_refs(scan->out, info->major, info->minor);
-	else if (!info->interp_head_addr)
+	else if (!f->addrs.interp_head)
 		set_result(scan->out, TARGET_UNSUPPORTED,
 			   "CPython %d.%d, but the code of its PyInterpreterState_Head does not "
 			   "tell where its interpreters are",
 			   info->major, info->minor);
 	else
-		classify_layout(
-			scan, f, layout,
-			(struct prove_args){.interp_head_addr = info->interp_head_addr + f->bias});
-	set_eval(scan->out, f);
-	scan->out->current_addr = info->current_addr + f->bias;
-	scan->out->collecting_addr = info->collecting_addr ? info->collecting_addr + f->bias : 0;
+		classify_layout(scan, layout, &f->addrs, 0);
 }
 
 /* ---- A module: is it a Python ---- */
@@ -345,7 +337,7 @@ static void classify_python(const struct scan *scan, const struct found *f)
 	const struct elf_info *info = f->info;
 	struct target *out = scan->out;
 
-	out->py_version = pyversion_hex(info->major, info->minor, info->micro);
+	out->python.version = pyversion_hex(info->major, info->minor, info->micro);
 	switch (info->kind) {
 	case ELF_RUNTIME:
 		classify_runtime(scan, f);
@@ -375,7 +367,7 @@ static void set_how(struct target *out, const struct elf_info *info, const struc
 	const char *what = "_PyRuntime";
 
 	if (info->kind == ELF_OLD_CPYTHON)
-		what = info->interp_head_addr ? "interp_head" : "_PyThreadState_Current";
+		what = info->addrs.interp_head ? "interp_head" : "_PyThreadState_Current";
 	else if (info->kind == ELF_PYPY)
 		what = "pypy_execute_source";
 	else if (info->kind == ELF_HIDDEN_CPYTHON)
@@ -434,6 +426,7 @@ static int scan_module(const struct scan *scan, const struct module *m, bool is_
 		return is_own_trouble(err) ? err : 0;
 	if (f.info->kind == ELF_NO_PYTHON || !find_bias(m, f.info, &f.bias))
 		return 0;
+	place_addrs(&f);
 	sub.out = &result;
 	set_how(&result, f.info, m);
 	classify_python(&sub, &f);

@@ -14,13 +14,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "bpf/abi/control.h"
+#include "bpf/abi/record.h"
+#include "user/discover/layout.h"
 
 enum target_state {
 	TARGET_NOT_PYTHON,  /* no CPython runtime is mapped */
 	TARGET_STARTING,    /* a Python whose runtime can't be proven yet: scan again soon */
 	TARGET_UNSUPPORTED, /* a Python that can't be profiled; why says so */
-	TARGET_READY,	    /* proven: layout and addresses below are good */
+	TARGET_READY,	    /* proven: `python` is good */
 	TARGET_GONE,	    /* no such process (any more) */
 	TARGET_KERNEL,	    /* a kernel thread */
 	TARGET_FORBIDDEN,   /* its memory or files may not be read; why says so */
@@ -29,18 +30,9 @@ enum target_state {
 struct target {
 	pid_t pid;
 	enum target_state state;
-	uint32_t py_version; /* PY_VERSION_HEX; the micro part may be 0 where it is not known */
-	uint64_t interp_head_addr; /* &_PyRuntime.interpreters.head, before 3.7 &interp_head */
-	uint64_t code_type_addr;   /* &PyCode_Type */
-	uint64_t current_addr;	   /* see struct krait_proc */
-	uint64_t collecting_addr;  /* see struct krait_proc */
-	uint64_t runtime_addr, eval_addr;
-	uint32_t runtime_bytes, eval_bytes; /* 0: not known */
-	struct krait_layout layout;
-	/* PyInterpreterState.modules, from 3.12 on .imports.modules */
-	uint32_t interp_modules_off;
-	uint32_t thread_cnt; /* OS threads */
-	char how[64];	     /* how the runtime was found: ".PyRuntime in libpython3.12.so.1.0" */
+	struct cpython python; /* READY; its version also else, 0 where it is not known */
+	uint32_t thread_cnt;   /* OS threads */
+	char how[64];	       /* how the runtime was found: ".PyRuntime in libpython3.12.so.1.0" */
 	char why[160]; /* UNSUPPORTED, STARTING, FORBIDDEN: one sentence for a person, with the fix
 			  if there is one */
 	char comm[KRAIT_COMM_BYTES]; /* raw */

@@ -381,20 +381,20 @@ static void classify_found(const struct file *f, struct elf_info *out)
 {
 	if (f->syms[SYM_RUNTIME]) {
 		out->found_by = ELF_BY_SYMBOL;
-		out->runtime_addr = f->syms[SYM_RUNTIME];
-		out->runtime_bytes = size_of(f->sizes[SYM_RUNTIME]);
+		out->addrs.runtime = f->syms[SYM_RUNTIME];
+		out->addrs.runtime_bytes = size_of(f->sizes[SYM_RUNTIME]);
 	} else if (f->pyruntime_addr) {
 		out->found_by = ELF_BY_SECTION;
-		out->runtime_addr = f->pyruntime_addr;
-		out->runtime_bytes = size_of(f->pyruntime_bytes);
+		out->addrs.runtime = f->pyruntime_addr;
+		out->addrs.runtime_bytes = size_of(f->pyruntime_bytes);
 	} else {
 		out->found_by = ELF_BY_COOKIE;
-		out->runtime_addr = f->cookie_addr;
+		out->addrs.runtime = f->cookie_addr;
 	}
 	out->kind = ELF_RUNTIME;
-	out->eval_addr = f->syms[SYM_EVAL];
-	out->eval_bytes = size_of(f->sizes[SYM_EVAL]);
-	out->code_type_addr = f->syms[SYM_CODE_TYPE];
+	out->addrs.eval = f->syms[SYM_EVAL];
+	out->addrs.eval_bytes = size_of(f->sizes[SYM_EVAL]);
+	out->addrs.code_type = f->syms[SYM_CODE_TYPE];
 	out->version_addr = f->syms[SYM_VERSION];
 	out->major = 3;
 	out->minor = minor_by_symbols(f);
@@ -405,14 +405,14 @@ static void classify_old(const struct file *f, struct elf_info *out)
 	enum sym eval = f->syms[SYM_PY2_STRING] ? SYM_OLD_EVAL : SYM_EVAL;
 
 	out->kind = ELF_OLD_CPYTHON;
-	out->eval_addr = f->syms[eval];
-	out->eval_bytes = size_of(f->sizes[eval]);
-	out->collecting_addr = find_collecting(f);
-	out->code_type_addr = f->syms[SYM_CODE_TYPE];
-	out->current_addr = f->syms[SYM_OLD_CURRENT];
-	out->interp_head_addr = find_interp_head(f);
-	if (!out->interp_head_addr)
-		out->interp_head_addr = f->syms[SYM_INTERP_HEAD];
+	out->addrs.eval = f->syms[eval];
+	out->addrs.eval_bytes = size_of(f->sizes[eval]);
+	out->addrs.collecting = find_collecting(f);
+	out->addrs.code_type = f->syms[SYM_CODE_TYPE];
+	out->addrs.current = f->syms[SYM_OLD_CURRENT];
+	out->addrs.interp_head = find_interp_head(f);
+	if (!out->addrs.interp_head)
+		out->addrs.interp_head = f->syms[SYM_INTERP_HEAD];
 	out->major = f->syms[SYM_PY2_STRING] ? 2 : 3;
 	out->minor = minor_by_symbols(f);
 }

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "bpf/abi/control.h"
+
 enum elf_kind {
 	ELF_NO_PYTHON,
 	ELF_RUNTIME,	 /* holds _PyRuntime: CPython 3.7 and later */
@@ -35,15 +37,13 @@ struct elf_info {
 	bool has_trace_refs; /* built with Py_TRACE_REFS, which debug builds up to 3.7 are */
 	int major, minor;    /* as far as symbols and strings tell; -1: not known */
 	int micro;	     /* -1: not known */
-	/* Addresses as linked; 0: not there. */
-	uint64_t runtime_addr;
-	uint64_t eval_addr; /* _PyEval_EvalFrameDefault; in 2.7 PyEval_EvalFrameEx */
-	uint64_t code_type_addr;
-	uint64_t version_addr;	   /* Py_Version, an unsigned long; 3.11 and later */
-	uint64_t interp_head_addr; /* ELF_OLD_CPYTHON: the static interp_head, see static_vars.h */
-	uint64_t current_addr;	   /* ELF_OLD_CPYTHON: _PyThreadState_Current */
-	uint64_t collecting_addr;  /* ELF_OLD_CPYTHON: the static collecting, see static_vars.h */
-	uint32_t runtime_bytes, eval_bytes; /* 0: not known */
+	/*
+	 * As linked. Of ELF_RUNTIME it has `runtime`, in which the layout places the interpreters
+	 * and flags; of ELF_OLD_CPYTHON these, some by machine code (static_vars.h), and no
+	 * runtime. `eval` of 2.7 is PyEval_EvalFrameEx.
+	 */
+	struct krait_addrs addrs;
+	uint64_t version_addr; /* Py_Version, an unsigned long; 3.11 and later; 0: not there */
 	/* The first PT_LOAD, for the load bias. */
 	uint64_t load_addr;
 	uint64_t load_offset;

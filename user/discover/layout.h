@@ -32,6 +32,14 @@ struct py_layout {
 	uint32_t interp_modules_off;
 };
 
+/* A CPython as it runs in a process: all that a reader of its memory needs. */
+struct cpython {
+	uint32_t version; /* PY_VERSION_HEX; the micro part may be 0 where it is not known */
+	uint32_t interp_modules_off;
+	struct krait_addrs addrs;
+	struct krait_layout walk;
+};
+
 /* The layout of that CPython, or NULL if no table here has it. Static storage. */
 const struct py_layout *layout_of_version(unsigned int major, unsigned int minor);
 /* Whether krait knows that version at all: by a table here, or by the one it publishes. */

@@ -27,7 +27,8 @@
 #define STATES_MAX 128
 
 struct pages {
-	const struct pages_source *source;
+	const struct cpython *python;
+	const struct krait_absent_rec *absent;
 	const struct krait_layout *walk;
 	struct memory mem;
 	int pagemap_fd; /* or -1: each page passes for absent */
@@ -140,7 +141,7 @@ static void touch_code(struct pages *p, uint64_t code)
 	uint8_t fields[FIELDS_BYTES] = {};
 
 	if (!code || *seen == code || !read_at(p, code, fields, at_most(l->co_read_bytes)) ||
-	    word_of(fields, l->ob_type_off) != p->source->code_type_addr)
+	    word_of(fields, l->ob_type_off) != p->python->addrs.code_type)
 		return;
 	*seen = code;
 	touch_str(p, word_of(fields, l->co_name_off), KRAIT_NAME_BYTES);
@@ -187,8 +188,8 @@ static void touch_thread(struct pages *p)
 	uint8_t fields[FIELDS_BYTES] = {};
 	uint64_t prev;
 
-	if (!p->source->tstate_addr ||
-	    !read_at(p, p->source->tstate_addr, fields, at_most(l->ts_read_bytes)))
+	if (!p->absent->tstate_addr ||
+	    !read_at(p, p->absent->tstate_addr, fields, at_most(l->ts_read_bytes)))
 		return;
 	prev = l->ts_prev_off == KRAIT_NO_OFF ? 0 : word_of(fields, l->ts_prev_off);
 	if (prev)
@@ -200,7 +201,7 @@ static void touch_thread(struct pages *p)
 static void touch_lists(struct pages *p)
 {
 	const struct krait_layout *l = p->walk;
-	uint64_t interp = word_at(p, p->source->interp_head_addr);
+	uint64_t interp = word_at(p, p->python->addrs.interp_head);
 	uint8_t fields[FIELDS_BYTES] = {};
 	uint64_t tstate = 0;
 
@@ -219,14 +220,14 @@ static void touch_lists(struct pages *p)
 
 static void touch_all(struct pages *p)
 {
-	touch_frames(p, p->source->frame_addr);
-	touch_code(p, p->source->code_addr);
-	if (!p->source->frame_addr && !p->source->code_addr)
+	touch_frames(p, p->absent->frame_addr);
+	touch_code(p, p->absent->code_addr);
+	if (!p->absent->frame_addr && !p->absent->code_addr)
 		touch_lists(p);
 	touch_thread(p);
 }
 
-int pages_bring_back(const struct pages_source *source)
+int pages_bring_back(const struct cpython *python, const struct krait_absent_rec *absent)
 {
 	struct pages *p = calloc(1, sizeof(*p));
 	struct procfs proc;
@@ -234,10 +235,11 @@ int pages_bring_back(const struct pages_source *source)
 
 	if (!p)
 		return -ENOMEM;
-	p->source = source;
-	p->walk = source->walk;
+	p->python = python;
+	p->absent = absent;
+	p->walk = &python->walk;
 	p->page_bytes = sysconf(_SC_PAGESIZE);
-	ret = procfs_open(&proc, source->pid);
+	ret = procfs_open(&proc, (pid_t)absent->pid);
 	if (ret)
 		goto out;
 	ranges_init(&p->ranges);

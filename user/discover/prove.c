@@ -27,11 +27,11 @@
 struct attempt {
 	const struct prove_args *args;
 	const struct krait_layout *walk;
-	uint32_t *reads_left;	 /* of all attempts together */
-	uint64_t code_type_addr; /* proven, or 0 */
-	bool has_thread;	 /* a thread state names a thread that exists */
-	bool has_frame;		 /* some thread runs a Python frame */
-	bool has_code;		 /* and it led to a code object */
+	uint32_t *reads_left;	  /* of all attempts together */
+	struct krait_addrs addrs; /* code_type: 0 until it is known */
+	bool has_thread;	  /* a thread state names a thread that exists */
+	bool has_frame;		  /* some thread runs a Python frame */
+	bool has_code;		  /* and it led to a code object */
 };
 
 /* How attempts ended: as enum proof, with the race told apart. */
@@ -84,11 +84,11 @@ static bool is_code(struct attempt *a, uint64_t addr)
 	addr &= TAG_MASK;
 	if (!is_pointer(addr) || read_u64(a, addr + a->walk->ob_type_off, &type_addr))
 		return false;
-	if (a->code_type_addr)
-		return type_addr == a->code_type_addr;
+	if (a->addrs.code_type)
+		return type_addr == a->addrs.code_type;
 	if (!is_code_type(a, type_addr))
 		return false;
-	a->code_type_addr = type_addr;
+	a->addrs.code_type = type_addr;
 	return true;
 }
 
@@ -186,11 +186,10 @@ static enum attempt_result walk_threads(struct attempt *a, uint64_t interp)
 
 static enum attempt_result walk_interps(struct attempt *a)
 {
-	const struct prove_args *args = a->args;
 	uint64_t interp;
 	bool is_empty = true;
 
-	if (read_u64(a, args->interp_head_addr, &interp))
+	if (read_u64(a, a->addrs.interp_head, &interp))
 		return RACE; /* the address space is gone */
 	for (int i = 0; i < INTERPS_MAX && interp; i++) {
 		enum attempt_result v = is_pointer(interp) ? walk_threads(a, interp) : BROKEN;
@@ -209,13 +208,14 @@ static enum attempt_result walk_interps(struct attempt *a)
 /* ---- The result ---- */
 
 static enum attempt_result attempt_once(const struct prove_args *args, uint32_t *reads_left,
-					uint64_t *code_type_addr, const char **why)
+					struct krait_addrs *addrs, const char **why)
 {
-	struct attempt a = {.args = args, .walk = &args->layout->walk, .reads_left = reads_left};
-	enum attempt_result v;
+	struct attempt a = {.args = args,
+			    .walk = &args->layout->walk,
+			    .reads_left = reads_left,
+			    .addrs = *addrs};
+	enum attempt_result v = walk_interps(&a);
 
-	a.code_type_addr = args->code_type_addr;
-	v = walk_interps(&a);
 	if (v == EMPTY)
 		*why = "the interpreter is not initialised yet";
 	else if (v == BROKEN)
@@ -228,7 +228,7 @@ static enum attempt_result attempt_once(const struct prove_args *args, uint32_t 
 		*why = "its thread states name no thread of the process";
 		return BROKEN;
 	}
-	if (a.code_type_addr && !is_code_type(&a, a.code_type_addr)) {
+	if (a.addrs.code_type && !is_code_type(&a, a.addrs.code_type)) {
 		*why = "its code type does not have the structure of this version";
 		return BROKEN;
 	}
@@ -236,11 +236,11 @@ static enum attempt_result attempt_once(const struct prove_args *args, uint32_t 
 		*why = "its frames do not have the structure of this version";
 		return BROKEN;
 	}
-	if (!a.code_type_addr) {
+	if (!a.addrs.code_type) {
 		*why = "no Python frame has been seen running yet";
 		return EMPTY;
 	}
-	*code_type_addr = a.code_type_addr;
+	*addrs = a.addrs;
 	return GOOD;
 }
 
@@ -253,14 +253,14 @@ static bool is_initialised(const struct prove_args *args)
 	return !memory_read(args->mem, args->initialized_addr, &flag, sizeof(flag)) && flag == 1;
 }
 
-enum proof prove(const struct prove_args *args, uint64_t *code_type_addr, const char **why)
+enum proof prove(const struct prove_args *args, struct krait_addrs *addrs, const char **why)
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	uint32_t reads_left = READS_MAX;
 	bool is_always_broken = true;
 
 	for (int i = 0; i < ATTEMPTS && reads_left; i++) {
-		switch (attempt_once(args, &reads_left, code_type_addr, why)) {
+		switch (attempt_once(args, &reads_left, addrs, why)) {
 		case GOOD:
 			return PROOF_GOOD;
 		case EMPTY:

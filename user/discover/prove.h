@@ -25,16 +25,15 @@ struct prove_args {
 	const struct memory *mem;
 	const struct procfs *proc;
 	const struct py_layout *layout;
-	uint64_t interp_head_addr; /* of the pointer to the first interpreter */
 	uint64_t initialized_addr; /* of the runtime's flag; 0: it has none that could be found, and
 				      counts as initialised */
-	uint64_t code_type_addr;   /* 0: not known, learn it */
 };
 
 /*
- * Proves, repeating while the answer may be a race: a few milliseconds at most. Sets
- * *code_type_addr when PROOF_GOOD and *why (static text, a clause) otherwise.
+ * Proves, repeating while the answer may be a race: a few milliseconds at most. Of *addrs it needs
+ * interp_head; code_type it learns where that is 0, when PROOF_GOOD. Sets *why (static text, a
+ * clause) otherwise.
  */
-enum proof prove(const struct prove_args *args, uint64_t *code_type_addr, const char **why);
+enum proof prove(const struct prove_args *args, struct krait_addrs *addrs, const char **why);
 
 #endif

@@ -44,7 +44,8 @@ struct pass {
 	struct pyreader reader;
 	struct procfs proc;
 	struct memory mem;
-	const struct thread_names_source *source;
+	pid_t pid;
+	const struct cpython *python;
 	bool has_native_id, is_main_interp;
 	struct pyname attrs[ATTR_CNT], names[NAME_CNT];
 	uint64_t names_of;	      /* the interpreter whose strs they are */
@@ -64,7 +65,7 @@ static bool is_of_thread(struct pass *p, const struct named_thread *t, const str
 		return false;
 	if (!p->is_main_interp && !strcmp(type->name, "_MainThread"))
 		return false;
-	if ((pid_t)t->tid == p->source->pid)
+	if ((pid_t)t->tid == p->pid)
 		return true;
 	if (!p->has_native_id)
 		return strcmp(type->name, "_DummyThread") && procfs_ns_tid(&p->proc, t->tid);
@@ -174,10 +175,10 @@ static void name_in_interp(struct pass *p, uint64_t interp)
 	struct pytable table;
 
 	doubt_names(p, interp);
-	if (read_u64(p, interp + p->source->interp_modules_off, &dict) ||
+	if (read_u64(p, interp + p->python->interp_modules_off, &dict) ||
 	    find_in_dict(p, dict, threading) || !is_called(p, threading->value, "module"))
 		return;
-	if (read_u64(p, threading->value + p->source->walk->ob_type_off + 8 + PYOBJECT_MD_DICT,
+	if (read_u64(p, threading->value + p->python->walk.ob_type_off + 8 + PYOBJECT_MD_DICT,
 		     &dict) ||
 	    find_in_dict(p, dict, active) || pyreader_dict(&p->reader, active->value, &table))
 		return;
@@ -193,14 +194,14 @@ static void run_pass(struct pass *p)
 	uint32_t cnt = 0;
 
 	p->reader = (struct pyreader){.mem = &p->mem,
-				      .walk = p->source->walk,
+				      .walk = &p->python->walk,
 				      .objects = p->reader.objects,
 				      .reads_left = READS_MAX + p->cnt * THREAD_READS_MAX};
-	if (read_u64(p, p->source->interp_head_addr, &addr))
+	if (read_u64(p, p->python->addrs.interp_head, &addr))
 		return;
 	while (addr && cnt < INTERPS_MAX) {
 		interps[cnt++] = addr;
-		if (read_u64(p, addr + p->source->walk->interp_next_off, &addr))
+		if (read_u64(p, addr + p->python->walk.interp_next_off, &addr))
 			return;
 	}
 	if (addr)
@@ -245,7 +246,7 @@ static int run_passes(struct pass *p, struct named_thread *threads, uint32_t cnt
 static int open_memory(struct pass *p)
 {
 	struct procfs_stat st;
-	int err = procfs_open(&p->proc, p->source->pid);
+	int err = procfs_open(&p->proc, p->pid);
 
 	if (err)
 		return err;
@@ -265,13 +266,14 @@ static int by_ident(const void *a, const void *b)
 	return (x->ident > y->ident) - (x->ident < y->ident);
 }
 
-int thread_names_read(const struct thread_names_source *source, struct named_thread *threads,
+int thread_names_read(pid_t pid, const struct cpython *python, struct named_thread *threads,
 		      uint32_t cnt)
 {
-	unsigned int major = pyversion_major(source->py_version);
-	unsigned int minor = pyversion_minor(source->py_version);
+	unsigned int major = pyversion_major(python->version);
+	unsigned int minor = pyversion_minor(python->version);
 	struct pass p = {
-		.source = source,
+		.pid = pid,
+		.python = python,
 		.reader.objects = pyobject_layout_of_version(major, minor),
 		.has_native_id = major == 3 && minor >= NATIVE_ID_MINOR,
 		/* 2.7 writes self.__name in a class called _Thread. */

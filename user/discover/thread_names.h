@@ -11,21 +11,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "bpf/abi/control.h"
+#include "user/discover/layout.h"
 
 /* Of a name, at most: longer ones are cut and say so. */
 #define THREAD_NAME_CHARS 160
 /* The most that they can be as safe text: "\uNNNN" each, an ellipsis and a NUL. */
 #define THREAD_NAME_BYTES (6 * THREAD_NAME_CHARS + 4)
-
-/* A process's interpreter, as struct target has it. */
-struct thread_names_source {
-	pid_t pid;
-	uint32_t py_version;
-	uint32_t interp_modules_off;
-	uint64_t interp_head_addr;
-	const struct krait_layout *walk;
-};
 
 struct named_thread {
 	uint32_t tid;
@@ -36,11 +27,12 @@ struct named_thread {
 };
 
 /*
- * Looks for the names of these threads, all at once: what it costs is one look through the modules
- * and through the process's threads, and a few reads of each thread that is wanted. Sorts them by
- * ident. 0, or -errno and no names: the process is gone, or may not be read, or there is no memory.
+ * Looks for the names of these threads of the process, all at once: what it costs is one look
+ * through the modules and through the process's threads, and a few reads of each thread that is
+ * wanted. Sorts them by ident. 0, or -errno and no names: the process is gone, or may not be read,
+ * or there is no memory.
  */
-int thread_names_read(const struct thread_names_source *source, struct named_thread *threads,
+int thread_names_read(pid_t pid, const struct cpython *python, struct named_thread *threads,
 		      uint32_t cnt);
 
 #endif

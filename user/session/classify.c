@@ -184,7 +184,7 @@ static int emit_info(struct classifier *c, const struct scan_result *r)
 	info.rec.h.kind = KRAIT_PROCESS;
 	info.rec.time_ns = clock_ns(CLOCK_MONOTONIC);
 	info.rec.pid = info.rec.tid = t->pid;
-	info.rec.py_version = t->py_version;
+	info.rec.py_version = t->python.version;
 	memcpy(info.rec.comm, t->comm, sizeof(info.rec.comm));
 	memcpy(info.text, r->text, len);
 	info.rec.text_bytes = len;
@@ -217,7 +217,7 @@ static void note_refusal(struct classifier *c, pid_t pid, const char *why, bool 
 static int take_ready(struct classifier *c, const struct scan_result *r, struct krait_proc *entry)
 {
 	const struct target *t = &r->target;
-	int layout_idx = sampler_layout(c->sampler, &t->layout);
+	int layout_idx = sampler_layout(c->sampler, &t->python.walk);
 
 	if (layout_idx < 0) {
 		log_warn(
@@ -226,19 +226,12 @@ static int take_ready(struct classifier *c, const struct scan_result *r, struct 
 		entry->state = KRAIT_PROC_UNSUPPORTED;
 		return 0;
 	}
-	log_verbose("record: pid %d is Python %u.%u.%u, by %s", t->pid, t->py_version >> 24,
-		    t->py_version >> 16 & 0xff, t->py_version >> 8 & 0xff, t->how);
+	log_verbose("record: pid %d is Python %u.%u.%u, by %s", t->pid, t->python.version >> 24,
+		    t->python.version >> 16 & 0xff, t->python.version >> 8 & 0xff, t->how);
 	entry->state = KRAIT_PROC_READY;
 	entry->absent_at_ns = 0;
 	entry->layout_idx = layout_idx;
-	entry->interp_head_addr = t->interp_head_addr;
-	entry->code_type_addr = t->code_type_addr;
-	entry->current_addr = t->current_addr;
-	entry->collecting_addr = t->collecting_addr;
-	entry->runtime_addr = t->runtime_addr;
-	entry->runtime_bytes = t->runtime_bytes;
-	entry->eval_addr = t->eval_addr;
-	entry->eval_bytes = t->eval_bytes;
+	entry->addrs = t->python.addrs;
 	c->result->python_cnt++;
 	if (c->namer)
 		namer_layout(c->namer, layout_idx, t);

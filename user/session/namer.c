@@ -58,9 +58,9 @@ void namer_free(struct namer *n)
 /* Two versions of one layout, should that ever be: nobody knows then which one a process is. */
 void namer_layout(struct namer *n, uint32_t layout_idx, const struct target *t)
 {
-	struct kind kind = {.layout = t->layout,
-			    .py_version = t->py_version & 0xffff0000,
-			    .interp_modules_off = t->interp_modules_off};
+	struct kind kind = {.layout = t->python.walk,
+			    .py_version = t->python.version & 0xffff0000,
+			    .interp_modules_off = t->python.interp_modules_off};
 	struct kind *known = &n->kinds[layout_idx];
 
 	if (!known->py_version)
@@ -120,10 +120,10 @@ static bool describe(struct namer *n, pid_t pid, struct scan_request *out)
 	kind = &n->kinds[entry.layout_idx];
 	out->kind = SCAN_NAMES;
 	out->pid = pid;
-	out->py_version = kind->py_version;
-	out->interp_modules_off = kind->interp_modules_off;
-	out->interp_head_addr = entry.interp_head_addr;
-	out->walk = kind->layout;
+	out->python = (struct cpython){.version = kind->py_version,
+				       .interp_modules_off = kind->interp_modules_off,
+				       .addrs = entry.addrs,
+				       .walk = kind->layout};
 	return true;
 }
 

@@ -120,9 +120,7 @@ static bool describe(struct pager *p, const struct krait_absent_rec *rec, struct
 		return false;
 	out->kind = SCAN_PAGES;
 	out->pid = rec->pid;
-	out->interp_head_addr = entry.interp_head_addr;
-	out->code_type_addr = entry.code_type_addr;
-	out->walk = *layout;
+	out->python = (struct cpython){.addrs = entry.addrs, .walk = *layout};
 	out->absent = *rec;
 	return true;
 }

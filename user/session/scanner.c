@@ -101,18 +101,13 @@ static void copy_names(const struct named_thread *threads, uint32_t cnt, struct 
 /* No process, not readable: no names, which is no error. */
 static void scan_names(const struct scan_request *q, struct scan_result *r)
 {
-	struct thread_names_source source = {.pid = q->pid,
-					     .py_version = q->py_version,
-					     .interp_modules_off = q->interp_modules_off,
-					     .interp_head_addr = q->interp_head_addr,
-					     .walk = &q->walk};
 	uint32_t cnt = q->thread_cnt < SCAN_THREADS ? q->thread_cnt : SCAN_THREADS;
 	struct named_thread threads[SCAN_THREADS];
 
 	for (uint32_t i = 0; i < cnt; i++)
 		threads[i] = (struct named_thread){
 			.tid = q->threads[i].tid, .ident = q->threads[i].ident, .num = i};
-	thread_names_read(&source, threads, cnt);
+	thread_names_read(q->pid, &q->python, threads, cnt);
 	copy_names(threads, cnt, r);
 }
 
@@ -137,14 +132,7 @@ static void scan_process(struct discover *d, pid_t pid, struct scan_result *r)
 /* A process that is gone, or may not be read, lacks nothing any more. */
 static void scan_pages(const struct scan_request *q, struct scan_result *r)
 {
-	struct pages_source source = {.pid = q->pid,
-				      .frame_addr = q->absent.frame_addr,
-				      .code_addr = q->absent.code_addr,
-				      .tstate_addr = q->absent.tstate_addr,
-				      .interp_head_addr = q->interp_head_addr,
-				      .code_type_addr = q->code_type_addr,
-				      .walk = &q->walk};
-	int cnt = pages_bring_back(&source);
+	int cnt = pages_bring_back(&q->python, &q->absent);
 
 	r->page_cnt = cnt > 0 ? cnt : 0;
 }

@@ -33,15 +33,11 @@ enum scan_kind {
 struct scan_request {
 	enum scan_kind kind;
 	pid_t pid;
+	struct cpython python; /* SCAN_NAMES, SCAN_PAGES */
 	/* SCAN_NAMES: what thread_names_read takes. */
-	uint32_t py_version, interp_modules_off;
-	uint64_t interp_head_addr; /* SCAN_PAGES too, */
-	struct krait_layout walk;  /* with this */
 	uint32_t thread_cnt;
 	struct named_thread threads[SCAN_THREADS]; /* their `name` is not used */
-	/* SCAN_PAGES: what pages_bring_back takes. */
-	uint64_t code_type_addr;
-	struct krait_absent_rec absent;
+	struct krait_absent_rec absent;		   /* SCAN_PAGES */
 };
 
 struct scan_result {
