@@ -18,6 +18,7 @@
 #define NOW_NS (1000 * NS_PER_S)
 
 static struct classifier *c;
+static struct processes *processes;
 static struct selection who;
 static struct session_result result;
 static struct collected infos;
@@ -39,14 +40,16 @@ static inline int set_up(void **state)
 	log_set_level(LOG_ERROR);
 	who = (struct selection){0};
 	result = (struct session_result){0};
-	c = classifier_new(&kernel, NULL, &who, &result, emit, &infos);
-	return c ? 0 : -1;
+	processes = processes_new(&kernel);
+	c = classifier_new(&kernel, processes, &who, &result, emit, &infos);
+	return processes && c ? 0 : -1;
 }
 
 static inline int tear_down(void **state)
 {
 	(void)state;
 	classifier_free(c);
+	processes_free(processes);
 	collected_release(&infos);
 	return 0;
 }

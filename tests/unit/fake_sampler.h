@@ -2,7 +2,7 @@
 /*
  * The kernel as those see it who only ask what it holds of a process, and answer: a table of
  * entries and one of layouts. It stands in for user/session/sampler.c: these are the functions of
- * sampler.h that classify.c and namer.c call, so the linker leaves the library's alone. Include
+ * sampler.h that classify.c and processes.c call, so the linker leaves the library's alone. Include
  * after cmocka.h, in one file of a program.
  */
 #ifndef KRAIT_TESTS_UNIT_FAKE_SAMPLER_H
@@ -26,6 +26,8 @@ struct sampler {
 	struct krait_layout layouts[KRAIT_LAYOUTS];
 	uint32_t layout_cnt;
 	uint32_t classified_cnt; /* answers that it has got */
+	bool ends_at_answer;	 /* the process, before the next one comes */
+	bool is_any_ready;	 /* what is asked about is a target, whatever it is */
 };
 
 /* One for each test: kernel_init empties it. */
@@ -34,6 +36,7 @@ static struct sampler kernel;
 static inline void kernel_init(void)
 {
 	kernel.proc_cnt = kernel.layout_cnt = kernel.classified_cnt = 0;
+	kernel.ends_at_answer = kernel.is_any_ready = false;
 }
 
 /* Its entry, to be looked at and changed; NULL: there is no such process. */
@@ -48,18 +51,18 @@ static inline struct krait_proc *kernel_entry(pid_t pid)
 /* A process in this state, with a seed of its own. */
 static inline struct krait_proc *kernel_add(pid_t pid, enum krait_proc_state state)
 {
-	struct kernel_proc *p = &kernel.procs[kernel.proc_cnt];
+	struct kernel_proc *added = &kernel.procs[kernel.proc_cnt];
 
 	assert_true(kernel.proc_cnt < KERNEL_PROCS);
 	assert_null(kernel_entry(pid));
 	kernel.proc_cnt++;
-	*p = (struct kernel_proc){
+	*added = (struct kernel_proc){
 		.pid = pid,
 		.entry = {.mm = 0x1000 + (uint64_t)pid,
 			  .seed = 0x2000 + (uint64_t)pid,
 			  .state = state},
 	};
-	return &p->entry;
+	return &added->entry;
 }
 
 static inline void kernel_remove(pid_t pid)
@@ -76,7 +79,7 @@ int sampler_entry(const struct sampler *s, pid_t pid, struct krait_proc *out)
 	assert_ptr_equal(s, &kernel);
 	/* Without an entry what is in *out is no answer, however good it looks. */
 	*out = entry ? *entry : (struct krait_proc){.state = KRAIT_PROC_READY};
-	return entry ? 0 : -ENOENT;
+	return entry || s->is_any_ready ? 0 : -ENOENT;
 }
 
 int sampler_classify(struct sampler *s, pid_t pid, const struct krait_proc *entry)
@@ -84,7 +87,7 @@ int sampler_classify(struct sampler *s, pid_t pid, const struct krait_proc *entr
 	struct krait_proc *known = kernel_entry(pid);
 
 	s->classified_cnt++;
-	if (!known)
+	if (!known || s->ends_at_answer)
 		return -ENOENT;
 	*known = *entry;
 	return 0;
@@ -99,11 +102,6 @@ int sampler_layout(struct sampler *s, const struct krait_layout *layout)
 		return -ENOSPC;
 	s->layouts[s->layout_cnt] = *layout;
 	return s->layout_cnt++;
-}
-
-const struct krait_layout *sampler_layout_at(const struct sampler *s, uint32_t idx)
-{
-	return idx < s->layout_cnt ? &s->layouts[idx] : NULL;
 }
 
 #endif

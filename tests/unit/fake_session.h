@@ -168,6 +168,12 @@ static inline void fake_queue_process(enum krait_process_what what, pid_t pid, u
 	fake_queue(&rec);
 }
 
+static inline void fake_queue_fork(pid_t parent, pid_t child)
+{
+	fake_queue_process(KRAIT_PROCESS_FORK, child, child);
+	fake.queue[fake.queued_cnt - 1].process.parent_pid = parent;
+}
+
 int sampler_fd(const struct sampler *s)
 {
 	assert_ptr_equal(s, &kernel);

@@ -125,7 +125,7 @@ static void test_forked(void **state)
 	for (pid_t pid = 1; pid <= 5; pid++)
 		kernel_add(pid, (enum krait_proc_state)(pid - 1));
 	for (pid_t pid = 1; pid <= 6; pid++)
-		classifier_forked(c, pid, NOW_NS);
+		classifier_forked(c, 1, pid, NOW_NS);
 	assert_int_equal(next(NOW_NS), 1 + KRAIT_PROC_STARTING);
 	assert_int_equal(next(NOW_NS), 0);
 }

@@ -147,26 +147,44 @@ static void test_emit_fails(void **state)
 }
 
 /* The namer is told what the kernel's entry does not hold. */
-static void test_namer_is_told(void **state)
+/* Who reads the target's memory finds all of it, for as long as it is one. */
+static void test_processes_are_told(void **state)
 {
-	struct namer *namer = namer_new(&kernel, collect, &infos);
-	const struct krait_process_rec thread = {.pid = PID, .tid = PID};
-	struct scan_request request = {0};
+	const struct cpython *known;
 
 	(void)state;
-	assert_non_null(namer);
-	classifier_free(c);
-	c = classifier_new(&kernel, namer, &who, &result, emit, &infos);
-	assert_non_null(c);
 	kernel_add(PID, KRAIT_PROC_UNKNOWN);
 	classify(PID, TARGET_READY);
-	namer_thread(namer, &thread);
-	assert_true(namer_next(namer, NOW_NS, true, &request));
-	assert_int_equal(request.pid, PID);
-	assert_int_equal(request.python.version, 0x030c0000);
-	assert_int_equal(request.python.interp_modules_off, 110);
-	assert_int_equal(request.python.walk.ts_frame_off, 109);
-	namer_free(namer);
+	known = processes_find(processes, PID);
+	assert_non_null(known);
+	assert_memory_equal(known, &scan.target.python, sizeof(*known));
+	kernel_entry(PID)->state = KRAIT_PROC_UNKNOWN; /* an exec between two ticks */
+	classifier_ask(c, PID, NOW_NS);
+	assert_int_equal(next(NOW_NS), PID);
+	assert_null(processes_find(processes, PID));
+	scanned(PID, TARGET_STARTING);
+	assert_int_equal(classifier_take(c, &scan, NOW_NS), 0);
+	assert_null(processes_find(processes, PID));
+}
+
+/* Nobody says that it has ended, as it was no target when it did. */
+static void test_ended_meanwhile(void **state)
+{
+	(void)state;
+	kernel_add(PID, KRAIT_PROC_UNKNOWN);
+	classifier_ask(c, PID, NOW_NS);
+	assert_int_equal(next(NOW_NS), PID);
+	scanned(PID, TARGET_READY);
+	kernel_remove(PID);
+	assert_int_equal(classifier_take(c, &scan, NOW_NS), 0);
+	assert_null(processes_find(processes, PID));
+	kernel_add(PID, KRAIT_PROC_UNKNOWN);
+	classifier_ask(c, PID, NOW_NS);
+	assert_int_equal(next(NOW_NS), PID);
+	scanned(PID, TARGET_READY);
+	kernel.ends_at_answer = true;
+	assert_int_equal(classifier_take(c, &scan, NOW_NS), 0);
+	assert_null(processes_find(processes, PID));
 }
 
 static void test_not_python(void **state)
@@ -475,7 +493,8 @@ int main(void)
 		TEST(test_info),
 		TEST(test_info_text),
 		TEST(test_emit_fails),
-		TEST(test_namer_is_told),
+		TEST(test_processes_are_told),
+		TEST(test_ended_meanwhile),
 		TEST(test_not_python),
 		TEST(test_ledger),
 		TEST(test_entry_is_read_at_the_end),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Threads that wait for their names: which are scanned together and when, and what is told of them,
- * between a kernel made by hand (fake_sampler.h) and results of scans that nobody has made.
+ * of targets that are none, and by results of scans that nobody has made.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,9 +9,9 @@
 #include <stdint.h>
 #include <string.h>
 #include <cmocka.h>
+#include <errno.h>
 
 #include "tests/unit/collected.h"
-#include "tests/unit/fake_sampler.h"
 #include "user/base/clock.h"
 #include "user/session/namer.h"
 
@@ -20,38 +20,41 @@
 #define VERSION 0x030c04f0
 #define WAITING_MAX 65536 /* threads */
 
+static struct processes *processes;
 static struct namer *n;
 static struct collected names;
 static struct scan_request request;
 static struct scan_result scan; /* for namer_take */
 
-static void layout(uint32_t idx, uint32_t version, uint32_t modules_off)
+/* The process is a target. */
+static void target(pid_t pid, uint32_t version, uint32_t modules_off)
 {
-	const struct target t = {.python = {.version = version,
-					    .interp_modules_off = modules_off,
-					    .walk = {.ts_frame_off = 100 + idx}}};
+	const struct cpython python = {.version = version,
+				       .interp_modules_off = modules_off,
+				       .addrs.interp_head = 1000 + (uint64_t)pid,
+				       .walk = {.ts_frame_off = 100 + pid}};
 
-	namer_layout(n, idx, &t);
+	processes_ready(processes, pid, &python);
 }
 
-/* Process PID is a target of the first layout. */
+/* Process PID is one. */
 static int set_up(void **state)
 {
 	(void)state;
-	kernel_init();
-	kernel_add(PID, KRAIT_PROC_READY)->addrs.interp_head = 1234;
 	memset(&request, 0, sizeof(request));
 	memset(&scan, 0, sizeof(scan));
-	n = namer_new(&kernel, collect, &names);
-	if (n)
-		layout(0, VERSION, 16);
-	return n ? 0 : -1;
+	processes = processes_new(NULL);
+	n = namer_new(processes, collect, &names);
+	if (processes)
+		target(PID, VERSION, 16);
+	return processes && n ? 0 : -1;
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
 	namer_free(n);
+	processes_free(processes);
 	collected_release(&names);
 	return 0;
 }
@@ -125,10 +128,8 @@ static void test_request(void **state)
 	thread(PID, 70);
 	assert_true(namer_next_ns(n) <= NOW_NS);
 	ASSERT_NEXT(NOW_NS, PID, 70);
-	assert_int_equal(request.python.version, 0x030c0000);
-	assert_int_equal(request.python.interp_modules_off, 16);
-	assert_int_equal(request.python.addrs.interp_head, 1234);
-	assert_int_equal(request.python.walk.ts_frame_off, 100);
+	assert_memory_equal(&request.python, processes_find(processes, PID),
+			    sizeof(request.python));
 	assert_none(NOW_NS);
 	assert_true(namer_next_ns(n) == UINT64_MAX);
 }
@@ -137,20 +138,19 @@ static void test_request(void **state)
 static void test_batches(void **state)
 {
 	(void)state;
-	kernel_add(8, KRAIT_PROC_READY)->addrs.interp_head = 5678;
-	kernel_entry(8)->layout_idx = 3;
-	layout(3, 0x030d00f0, 24);
+	target(8, 0x030d00f0, 24);
 	thread(8, 80);
 	thread(PID, 70);
 	thread(PID, 71);
 	thread(8, 81);
 	thread(PID, 72);
 	ASSERT_NEXT(NOW_NS, 8, 80, 81);
-	assert_int_equal(request.python.version, 0x030d0000);
+	assert_int_equal(request.python.version, 0x030d00f0);
 	assert_int_equal(request.python.interp_modules_off, 24);
-	assert_int_equal(request.python.addrs.interp_head, 5678);
-	assert_int_equal(request.python.walk.ts_frame_off, 103);
+	assert_int_equal(request.python.addrs.interp_head, 1008);
+	assert_int_equal(request.python.walk.ts_frame_off, 108);
 	ASSERT_NEXT(NOW_NS, PID, 70, 71, 72);
+	assert_int_equal(request.python.version, VERSION);
 	assert_none(NOW_NS);
 }
 
@@ -196,14 +196,11 @@ static void test_too_many_wait(void **state)
 static void test_no_target(void **state)
 {
 	(void)state;
-	for (pid_t pid = 1; pid <= 4; pid++) {
-		kernel_add(pid, (enum krait_proc_state)(pid - 1));
-		thread(pid, pid * 10);
-	}
-	thread(5, 50); /* is gone */
-	kernel_add(6, KRAIT_PROC_READY)->layout_idx = KRAIT_LAYOUTS;
-	thread(6, 60);
+	target(8, VERSION, 16);
+	thread(5, 50);
+	thread(8, 80);
 	thread(PID, 70);
+	processes_ended(processes, 8);
 	ASSERT_NEXT(NOW_NS, PID, 70);
 	assert_none(NOW_NS);
 	assert_true(namer_next_ns(n) == UINT64_MAX);
@@ -215,7 +212,7 @@ static void test_is_gone_then(void **state)
 	(void)state;
 	thread(PID, 70);
 	ASSERT_NEXT(NOW_NS, PID, 70);
-	kernel_remove(PID);
+	processes_ended(processes, PID);
 	TAKE(NOW_NS, "worker");
 	assert_name(0, 70, "worker");
 	assert_none(NOW_NS + NAMER_AGAIN_NS);
@@ -417,51 +414,16 @@ static void test_emit_fails(void **state)
 	ASSERT_NEXT(NOW_NS + NAMER_AGAIN_NS, PID, 70, 71, 72);
 }
 
-/* ---- Layouts ---- */
-
-/* What the scan is told of a process whose layout is `idx`. */
-static void assert_version(uint32_t idx, uint32_t version, uint32_t modules_off)
-{
-	kernel_entry(PID)->layout_idx = idx;
-	thread(PID, 70);
-	ASSERT_NEXT(NOW_NS, PID, 70);
-	assert_int_equal(request.python.version, version);
-	if (version != UINT32_MAX)
-		assert_int_equal(request.python.interp_modules_off, modules_off);
-	assert_int_equal(request.python.walk.ts_frame_off, 100 + idx);
-}
-
-static void test_shared_layouts(void **state)
-{
-	(void)state;
-	/* Releases of one version are one. */
-	layout(1, 0x030c00f0, 16);
-	layout(1, 0x030c09f0, 16);
-	assert_version(1, 0x030c0000, 16);
-	/* Two versions: nobody knows which one it is, whatever comes then. */
-	layout(2, 0x030b00f0, 16);
-	layout(2, 0x030c00f0, 16);
-	assert_version(2, UINT32_MAX, 0);
-	layout(2, 0x030b00f0, 16);
-	assert_version(2, UINT32_MAX, 0);
-	/* Nor where the modules are. */
-	layout(KRAIT_LAYOUTS - 1, 0x030c00f0, 16);
-	layout(KRAIT_LAYOUTS - 1, 0x030c00f0, 24);
-	assert_version(KRAIT_LAYOUTS - 1, UINT32_MAX, 0);
-	assert_version(1, 0x030c0000, 16);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_nobody_waits),   TEST(test_request),	     TEST(test_batches),
-		TEST(test_many_threads),   TEST(test_too_many_wait), TEST(test_no_target),
-		TEST(test_is_gone_then),   TEST(test_twice),	     TEST(test_failure),
-		TEST(test_times),	   TEST(test_all),	     TEST(test_names),
-		TEST(test_short_text),	   TEST(test_full_text),     TEST(test_long_names),
-		TEST(test_told_once),	   TEST(test_new_record),    TEST(test_emit_fails),
-		TEST(test_shared_layouts),
+		TEST(test_nobody_waits), TEST(test_request),	   TEST(test_batches),
+		TEST(test_many_threads), TEST(test_too_many_wait), TEST(test_no_target),
+		TEST(test_is_gone_then), TEST(test_twice),	   TEST(test_failure),
+		TEST(test_times),	 TEST(test_all),	   TEST(test_names),
+		TEST(test_short_text),	 TEST(test_full_text),	   TEST(test_long_names),
+		TEST(test_told_once),	 TEST(test_new_record),	   TEST(test_emit_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

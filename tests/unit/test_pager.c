@@ -14,28 +14,19 @@
 #define START_NS (100 * NS_PER_S)
 #define NO_TARGET 7
 
-/* ---- The sampler, of which the pager asks what the kernel knows of a process ---- */
+static struct processes *processes;
 
-static const struct krait_layout layout = {.fr_prev_off = 8};
-
-int sampler_entry(const struct sampler *s, pid_t pid, struct krait_proc *out)
+/* What is known of the process; NO_TARGET is none. */
+static struct cpython python_of(pid_t pid)
 {
-	(void)s;
-	*out = (struct krait_proc){
-		.state = KRAIT_PROC_READY,
-		.addrs = {.interp_head = 0x1000 + pid, .code_type = 0x2000 + pid}};
-	return pid == NO_TARGET ? -ENOENT : 0;
-}
-
-const struct krait_layout *sampler_layout_at(const struct sampler *s, uint32_t idx)
-{
-	(void)s;
-	return idx == 0 ? &layout : NULL;
+	return (struct cpython){.addrs.interp_head = 0x1000 + (uint64_t)pid, .walk.fr_prev_off = 8};
 }
 
 static int set_up(void **state)
 {
-	*state = pager_new(NULL);
+	processes = processes_new(NULL);
+	*state = pager_new(processes);
+	assert_non_null(processes);
 	assert_non_null(*state);
 	return 0;
 }
@@ -43,6 +34,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	pager_free(*state);
+	processes_free(processes);
 	return 0;
 }
 
@@ -51,21 +43,23 @@ static int tear_down(void **state)
 static void tell(struct pager *p, uint32_t pid, uint64_t frame, uint64_t now_ns)
 {
 	struct krait_absent_rec rec = {.pid = pid, .frame_addr = frame, .tstate_addr = 0x3000};
+	struct cpython python = python_of((pid_t)pid);
 
+	if (pid != NO_TARGET)
+		processes_ready(processes, (pid_t)pid, &python);
 	pager_absent(p, &rec, now_ns);
 }
 
 static void assert_next(struct pager *p, uint64_t now_ns, pid_t pid)
 {
 	static struct scan_request q;
+	const struct cpython python = python_of(pid);
 
 	assert_true(pager_next_ns(p) <= now_ns);
 	assert_true(pager_next(p, now_ns, &q));
 	assert_int_equal(q.kind, SCAN_PAGES);
 	assert_int_equal(q.pid, pid);
-	assert_int_equal(q.python.addrs.interp_head, 0x1000 + pid);
-	assert_int_equal(q.python.addrs.code_type, 0x2000 + pid);
-	assert_memory_equal(&q.python.walk, &layout, sizeof(layout));
+	assert_memory_equal(&q.python, &python, sizeof(python));
 }
 
 static void assert_none(struct pager *p, uint64_t now_ns)

@@ -105,11 +105,36 @@ static void test_turns(void **state)
 		kernel_add(pid, KRAIT_PROC_UNKNOWN);
 		fake_queue_process(KRAIT_PROCESS_SEEN, pid, pid);
 	}
-	kernel_add(9, KRAIT_PROC_READY);
+	fake_queue_fork(5, 9);
 	fake_queue_process(KRAIT_PROCESS_THREAD, 5, 52);
 	fake_queue_process(KRAIT_PROCESS_THREAD, 9, 91);
 	assert_int_equal(pass(DRAIN_NS), 1);
 	assert_string_equal(fake.kinds + before, "PNPNP");
+}
+
+/* A target's child is read as its parent is, until it ends or becomes something else. */
+static void test_child(void **state)
+{
+	const struct scan_request *request = &fake.scanner.request;
+	uint32_t before;
+
+	(void)state;
+	begin_named();
+	fake_queue_fork(5, 9);
+	fake_queue_process(KRAIT_PROCESS_THREAD, 9, 91);
+	before = fake.scan_cnt;
+	assert_int_equal(pass(DRAIN_NS), 1);
+	assert_string_equal(fake.kinds + before, "N");
+	assert_int_equal(request->pid, 9);
+	assert_int_equal(request->python.version, fake.scanner.result.target.python.version);
+	for (int i = 0; i < 2; i++) {
+		fake_queue_fork(5, 9);
+		fake_queue_process(i ? KRAIT_PROCESS_EXIT : KRAIT_PROCESS_EXEC, 9, 9);
+		fake_queue_process(KRAIT_PROCESS_THREAD, 9, 92);
+		before = fake.scan_cnt;
+		assert_int_equal(pass(DRAIN_NS), 1);
+		assert_string_equal(fake.kinds + before, "");
+	}
 }
 
 static void test_no_names(void **state)
@@ -403,6 +428,7 @@ int main(void)
 		TEST(test_fork),
 		TEST(test_names),
 		TEST(test_turns),
+		TEST(test_child),
 		TEST(test_no_names),
 		TEST(test_last_names),
 		TEST(test_last_names_are_stuck),

@@ -31,7 +31,7 @@ struct question {
 
 struct classifier {
 	struct sampler *sampler;
-	struct namer *namer;
+	struct processes *processes;
 	const struct selection *who;
 	struct session_result *result;
 	int (*emit)(const struct krait_hdr *rec, void *arg);
@@ -43,7 +43,7 @@ struct classifier {
 	bool is_open_asked;   /* the kernel asked again meanwhile */
 };
 
-struct classifier *classifier_new(struct sampler *sampler, struct namer *namer,
+struct classifier *classifier_new(struct sampler *sampler, struct processes *processes,
 				  const struct selection *who, struct session_result *result,
 				  int (*emit)(const struct krait_hdr *rec, void *arg), void *arg)
 {
@@ -51,7 +51,7 @@ struct classifier *classifier_new(struct sampler *sampler, struct namer *namer,
 
 	if (c)
 		*c = (struct classifier){.sampler = sampler,
-					 .namer = namer,
+					 .processes = processes,
 					 .who = who,
 					 .result = result,
 					 .emit = emit,
@@ -114,10 +114,11 @@ void classifier_ask(struct classifier *c, pid_t pid, uint64_t now_ns)
 		add(c, &(struct question){.pid = pid, .asked_ns = now_ns, .due_ns = now_ns});
 }
 
-void classifier_forked(struct classifier *c, pid_t pid, uint64_t now_ns)
+void classifier_forked(struct classifier *c, pid_t parent, pid_t pid, uint64_t now_ns)
 {
 	struct krait_proc entry;
 
+	processes_forked(c->processes, parent, pid);
 	if (sampler_entry(c->sampler, pid, &entry) == 0 && entry.state == KRAIT_PROC_STARTING)
 		classifier_ask(c, pid, now_ns);
 }
@@ -148,6 +149,7 @@ bool classifier_next(struct classifier *c, uint64_t now_ns, struct scan_request 
 		if (sampler_entry(c->sampler, open.pid, &entry) != 0 ||
 		    entry.state >= KRAIT_PROC_UNSUPPORTED)
 			continue;
+		processes_ended(c->processes, open.pid); /* whatever it was */
 		c->open = open;
 		c->open_seed = entry.seed;
 		c->is_open_asked = false;
@@ -233,8 +235,6 @@ static int take_ready(struct classifier *c, const struct scan_result *r, struct 
 	entry->layout_idx = layout_idx;
 	entry->addrs = t->python.addrs;
 	c->result->python_cnt++;
-	if (c->namer)
-		namer_layout(c->namer, layout_idx, t);
 	return emit_info(c, r);
 }
 
@@ -335,7 +335,8 @@ int classifier_take(struct classifier *c, const struct scan_result *r, uint64_t 
 	settle_ticks(c, unknown_ticks, entry.state);
 	if (entry.state != KRAIT_PROC_READY && entry.look_at_ns < again_ns)
 		entry.look_at_ns = again_ns;
-	sampler_classify(c->sampler, pid, &entry);
+	if (sampler_classify(c->sampler, pid, &entry) == 0 && entry.state == KRAIT_PROC_READY)
+		processes_ready(c->processes, pid, &r->target.python);
 	c->open.pid = 0;
 	return err;
 }

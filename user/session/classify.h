@@ -14,25 +14,26 @@
 #ifndef KRAIT_SESSION_CLASSIFY_H
 #define KRAIT_SESSION_CLASSIFY_H
 
-#include "user/session/namer.h"
+#include "user/session/processes.h"
 #include "user/session/sampler.h"
 #include "user/session/scanner.h"
 #include "user/session/session.h"
 
 struct classifier;
 
-/* `sampler`, `namer` (NULL: nobody asks), `who` and `result` (for what was refused and the count
- * of Pythons) are borrowed. `emit` takes the INFO record of each target, before the first sample of
- * it can come. NULL if there is no memory. */
-struct classifier *classifier_new(struct sampler *sampler, struct namer *namer,
+/* `sampler`, `processes` (which is told of targets), `who` and `result` (for what was refused and
+ * the count of Pythons) are borrowed. `emit` takes the INFO record of each target, before the first
+ * sample of it can come. NULL if there is no memory. */
+struct classifier *classifier_new(struct sampler *sampler, struct processes *processes,
 				  const struct selection *who, struct session_result *result,
 				  int (*emit)(const struct krait_hdr *rec, void *arg), void *arg);
 void classifier_free(struct classifier *c);
 
 /* The kernel asks about the process. */
 void classifier_ask(struct classifier *c, pid_t pid, uint64_t now_ns);
-/* A child of a starting interpreter was forked: it has to be classified as well. */
-void classifier_forked(struct classifier *c, pid_t pid, uint64_t now_ns);
+/* A child of a Python was forked: it is what its parent is, but that of a starting interpreter has
+ * to be classified as well. */
+void classifier_forked(struct classifier *c, pid_t parent, pid_t pid, uint64_t now_ns);
 
 /* Fills in the scan that is wanted next, if one is; its result is what classifier_take wants before
  * the next call. */

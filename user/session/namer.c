@@ -19,31 +19,23 @@ struct waiting {
 	bool was_scanned;
 };
 
-/* What is not in the kernel's entry of a process. */
-struct kind {
-	struct krait_layout layout;
-	uint32_t py_version; /* 0: no target of this layout yet */
-	uint32_t interp_modules_off;
-};
-
 struct namer {
-	struct sampler *sampler;
+	const struct processes *processes;
 	int (*emit)(const struct krait_hdr *rec, void *arg);
 	void *arg;
-	struct kind kinds[KRAIT_LAYOUTS];
 	struct waiting *waiting;
 	uint32_t cnt, cap;
 	struct waiting open[SCAN_THREADS]; /* being scanned */
 	uint32_t open_cnt;
 };
 
-struct namer *namer_new(struct sampler *sampler,
+struct namer *namer_new(const struct processes *processes,
 			int (*emit)(const struct krait_hdr *rec, void *arg), void *arg)
 {
 	struct namer *n = calloc(1, sizeof(*n));
 
 	if (n)
-		*n = (struct namer){.sampler = sampler, .emit = emit, .arg = arg};
+		*n = (struct namer){.processes = processes, .emit = emit, .arg = arg};
 	return n;
 }
 
@@ -53,21 +45,6 @@ void namer_free(struct namer *n)
 		return;
 	free(n->waiting);
 	free(n);
-}
-
-/* Two versions of one layout, should that ever be: nobody knows then which one a process is. */
-void namer_layout(struct namer *n, uint32_t layout_idx, const struct target *t)
-{
-	struct kind kind = {.layout = t->python.walk,
-			    .py_version = t->python.version & 0xffff0000,
-			    .interp_modules_off = t->python.interp_modules_off};
-	struct kind *known = &n->kinds[layout_idx];
-
-	if (!known->py_version)
-		*known = kind;
-	else if (known->py_version != kind.py_version ||
-		 known->interp_modules_off != kind.interp_modules_off)
-		known->py_version = UINT32_MAX;
 }
 
 static void wait_for_name(struct namer *n, const struct waiting *w)
@@ -107,26 +84,6 @@ static int emit_name(struct namer *n, struct waiting *w, const char *name, size_
 	return n->emit(&record.rec.h, n->arg);
 }
 
-/* Puts what the scan needs of the process into the request. False: it is no target (any more), so
- * there are no names. */
-static bool describe(struct namer *n, pid_t pid, struct scan_request *out)
-{
-	struct krait_proc entry;
-	const struct kind *kind;
-
-	if (sampler_entry(n->sampler, pid, &entry) != 0 || entry.state != KRAIT_PROC_READY ||
-	    entry.layout_idx >= KRAIT_LAYOUTS)
-		return false;
-	kind = &n->kinds[entry.layout_idx];
-	out->kind = SCAN_NAMES;
-	out->pid = pid;
-	out->python = (struct cpython){.version = kind->py_version,
-				       .interp_modules_off = kind->interp_modules_off,
-				       .addrs = entry.addrs,
-				       .walk = kind->layout};
-	return true;
-}
-
 /* Takes the due threads of the process of the first due one out of the queue. */
 static void open_process(struct namer *n, uint64_t now_ns, bool all)
 {
@@ -149,8 +106,14 @@ static void open_process(struct namer *n, uint64_t now_ns, bool all)
 bool namer_next(struct namer *n, uint64_t now_ns, bool all, struct scan_request *out)
 {
 	for (open_process(n, now_ns, all); n->open_cnt; open_process(n, now_ns, all)) {
-		if (!describe(n, n->open[0].pid, out))
+		pid_t pid = n->open[0].pid;
+		const struct cpython *python = processes_find(n->processes, pid);
+
+		if (!python) /* no target (any more), so there are no names */
 			continue;
+		out->kind = SCAN_NAMES;
+		out->pid = pid;
+		out->python = *python;
 		for (uint32_t i = 0; i < n->open_cnt; i++)
 			out->threads[i] = (struct named_thread){.tid = n->open[i].tid,
 								.ident = n->open[i].ident};

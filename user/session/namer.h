@@ -12,21 +12,18 @@
 #define KRAIT_SESSION_NAMER_H
 
 #include "bpf/abi/record.h"
-#include "user/discover/discover.h"
-#include "user/session/sampler.h"
+#include "user/session/processes.h"
 #include "user/session/scanner.h"
 
 #define NAMER_AGAIN_NS 1000000000ULL
 
 struct namer;
 
-/* `sampler` is borrowed. `emit` takes the NAME records. NULL if there is no memory. */
-struct namer *namer_new(struct sampler *sampler,
+/* `processes` is borrowed. `emit` takes the NAME records. NULL if there is no memory. */
+struct namer *namer_new(const struct processes *processes,
 			int (*emit)(const struct krait_hdr *rec, void *arg), void *arg);
 void namer_free(struct namer *n);
 
-/* What targets of this layout are, from the first of them. */
-void namer_layout(struct namer *n, uint32_t layout_idx, const struct target *t);
 /* A THREAD record has come. Without memory, or among too many, it keeps the kernel's name. */
 void namer_thread(struct namer *n, const struct krait_process_rec *rec);
 

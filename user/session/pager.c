@@ -17,19 +17,19 @@ struct lacking {
 };
 
 struct pager {
-	struct sampler *sampler;
+	const struct processes *processes;
 	struct lacking *all;
 	uint32_t cnt, cap;
 	uint32_t open_pid; /* being scanned; 0: none, or it has ended */
 	uint32_t failed_cnt;
 };
 
-struct pager *pager_new(struct sampler *sampler)
+struct pager *pager_new(const struct processes *processes)
 {
 	struct pager *p = calloc(1, sizeof(*p));
 
 	if (p)
-		p->sampler = sampler;
+		p->processes = processes;
 	return p;
 }
 
@@ -110,17 +110,13 @@ static struct lacking *longest_due(struct pager *p, uint64_t now_ns)
 /* False: it is no target (any more). */
 static bool describe(struct pager *p, const struct krait_absent_rec *rec, struct scan_request *out)
 {
-	const struct krait_layout *layout;
-	struct krait_proc entry;
+	const struct cpython *python = processes_find(p->processes, (pid_t)rec->pid);
 
-	if (sampler_entry(p->sampler, rec->pid, &entry) != 0 || entry.state != KRAIT_PROC_READY)
-		return false;
-	layout = sampler_layout_at(p->sampler, entry.layout_idx);
-	if (!layout)
+	if (!python)
 		return false;
 	out->kind = SCAN_PAGES;
 	out->pid = rec->pid;
-	out->python = (struct cpython){.addrs = entry.addrs, .walk = *layout};
+	out->python = *python;
 	out->absent = *rec;
 	return true;
 }

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "bpf/abi/control.h"
-#include "user/session/sampler.h"
+#include "user/session/processes.h"
 #include "user/session/scanner.h"
 
 #define PAGER_PAUSE_NS 1000000000ULL
@@ -24,8 +24,8 @@
 
 struct pager;
 
-/* `sampler` is borrowed. NULL if there is no memory. */
-struct pager *pager_new(struct sampler *sampler);
+/* `processes` is borrowed. NULL if there is no memory. */
+struct pager *pager_new(const struct processes *processes);
 void pager_free(struct pager *p);
 
 /* What the kernel tells: that a tick lacked memory, that a process has ended or called exec. */

@@ -455,11 +455,6 @@ int sampler_layout(struct sampler *s, const struct krait_layout *layout)
 	return i;
 }
 
-const struct krait_layout *sampler_layout_at(const struct sampler *s, uint32_t idx)
-{
-	return idx < s->layout_cnt ? &s->layouts[idx] : NULL;
-}
-
 void sampler_next_epoch(struct sampler *s)
 {
 	s->skel->data->epoch++;

@@ -74,9 +74,6 @@ int sampler_classify(struct sampler *s, pid_t pid, const struct krait_proc *entr
 /* The number of this layout for krait_proc.layout_idx, or -ENOSPC. */
 int sampler_layout(struct sampler *s, const struct krait_layout *layout);
 
-/* What has that number, or NULL: none has. Borrowed. */
-const struct krait_layout *sampler_layout_at(const struct sampler *s, uint32_t idx);
-
 /* From now on stacks are verified once again. */
 void sampler_next_epoch(struct sampler *s);
 /* Time spent in the program of the tick so far, and its runs, idle CPUs' excluded; 0 unless

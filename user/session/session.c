@@ -30,6 +30,7 @@
 #include "user/session/pager.h"
 #include "user/session/priority.h"
 #include "user/session/privilege.h"
+#include "user/session/processes.h"
 #include "user/session/sampler.h"
 #include "user/session/scanner.h"
 #include "user/session/scans.h"
@@ -52,6 +53,7 @@ struct session {
 	struct session_sink sink;
 	struct session_result result;
 	struct sampler *sampler;
+	struct processes *processes;
 	struct namer *namer; /* NULL: nobody wants the names of threads */
 	struct classifier *classifier;
 	struct pager *pager;
@@ -86,11 +88,13 @@ static void act_on_process(struct session *s, const struct krait_process_rec *re
 	if (rec->what == KRAIT_PROCESS_SEEN)
 		classifier_ask(s->classifier, rec->pid, now_ns);
 	if (rec->what == KRAIT_PROCESS_FORK)
-		classifier_forked(s->classifier, rec->pid, now_ns);
+		classifier_forked(s->classifier, rec->parent_pid, rec->pid, now_ns);
 	if (rec->what == KRAIT_PROCESS_THREAD && s->namer)
 		namer_thread(s->namer, rec);
-	if (rec->what == KRAIT_PROCESS_EXEC || rec->what == KRAIT_PROCESS_EXIT)
+	if (rec->what == KRAIT_PROCESS_EXEC || rec->what == KRAIT_PROCESS_EXIT) {
+		processes_ended(s->processes, rec->pid);
 		pager_ended(s->pager, rec->pid);
+	}
 }
 
 /* Whether the record is one of those that only the session wants. */
@@ -337,6 +341,21 @@ static int start_command(struct session *s)
 	return err ?: sampler_watch(s->sampler, s->child.pid);
 }
 
+/* What works upon the records and the scans. */
+static int make_parts(struct session *s)
+{
+	const struct session_opts *o = &s->opts;
+
+	s->processes = processes_new(s->sampler);
+	s->classifier = classifier_new(s->sampler, s->processes, &o->who, &s->result, emit, s);
+	s->pager = pager_new(s->processes);
+	if (o->name_threads)
+		s->namer = namer_new(s->processes, emit, s);
+	if (o->name_threads && !s->namer)
+		return -ENOMEM;
+	return s->processes && s->classifier && s->pager ? 0 : -ENOMEM;
+}
+
 static int set_up(struct session *s)
 {
 	const struct session_opts *o = &s->opts;
@@ -355,13 +374,7 @@ static int set_up(struct session *s)
 	s->sampler = sampler_new(&sampler_opts);
 	if (!s->sampler)
 		return -errno;
-	if (o->name_threads)
-		s->namer = namer_new(s->sampler, emit, s);
-	s->classifier = classifier_new(s->sampler, s->namer, &o->who, &s->result, emit, s);
-	s->pager = pager_new(s->sampler);
-	if (!s->classifier || !s->pager || (o->name_threads && !s->namer))
-		return -ENOMEM;
-	err = open_files(s);
+	err = make_parts(s) ?: open_files(s);
 	if (!err && o->who.pid_cnt)
 		err = watch_pids(s);
 	if (!err && o->command)
@@ -477,11 +490,13 @@ static void release_bpf(struct session *s)
 	classifier_free(s->classifier);
 	namer_free(s->namer);
 	pager_free(s->pager);
+	processes_free(s->processes);
 	sampler_free(s->sampler);
 	scanner_free(s->scanner);
 	s->classifier = NULL;
 	s->namer = NULL;
 	s->pager = NULL;
+	s->processes = NULL;
 	s->sampler = NULL;
 	s->scanner = NULL;
 }
