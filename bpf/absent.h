@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Memory of the target that a tick could not read: user space is told, for it may wait for the
- * pages, and brings them back for the next ticks (user/discover/pages.h).
+ * pages, and brings them back for the next ticks (user/session/pages.h).
  *
  * Only where a frame or a whole tick is lost for it, once a tick, and with a pause for each process
  * that doubles as long as it goes on: what can't be brought back costs next to nothing.

@@ -37,12 +37,15 @@ CLANG_FORMAT = 14
 STAGES = {
     "base": [],
     "cli": [],
-    "discover": [],
+    "proc": [],
+    "python": ["proc"],
+    "elf": ["python"],
+    "target": ["elf", "python", "proc"],
     "drain": [],
     "symbolize": ["drain"],
     "aggregate": ["symbolize", "drain"],
     "export": ["aggregate"],
-    "session": ["base", "cli", "discover", "drain", "symbolize", "aggregate", "export"],
+    "session": ["base", "cli", "target", "python", "proc", "drain", "symbolize", "aggregate", "export"],
     "cmd": None,
 }
 # What of bpf/ is compiled for user space too takes its types from here there.
@@ -56,7 +59,7 @@ HOST_HEADERS = {
 ABI_STAGES = {
     "bpf/abi/record.h": None,
     "bpf/abi/ledger.h": None,
-    "bpf/abi/control.h": {"discover", "drain", "session", "cmd"},
+    "bpf/abi/control.h": {"python", "elf", "target", "drain", "session", "cmd"},
 }
 SKELETON_STAGES = {"session", "cmd"}
 

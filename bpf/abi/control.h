@@ -79,7 +79,7 @@ enum krait_instr_kind {
 
 /*
  * The offsets of one CPython build, as data: the walker branches on no version. Offsets and sizes
- * are in bytes. user/discover/layout.c makes these and cites the source of each.
+ * are in bytes. user/python/layout.c makes these and cites the source of each.
  */
 struct krait_layout {
 	__u32 interp_next_off;	  /* PyInterpreterState.next */

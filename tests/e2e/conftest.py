@@ -49,7 +49,7 @@ def nogil_py(request):
     return request.param
 
 
-# What a CPython 3.5 shows of itself: user/discover/elf.c.
+# What a CPython 3.5 shows of itself: user/elf/elf.c.
 OLD_PYTHON = """
 #include <stdio.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A target's memory for the readers of Python objects: takes the place of discover/memory.c and of
- * what discover/procfs.c says of threads, at link time. Include once, after cmocka.h.
+ * A target's memory for the readers of Python objects: takes the place of proc/memory.c and of
+ * what proc/procfs.c says of threads, at link time. Include once, after cmocka.h.
  *
  * The memory is the arena of tests/unit/fake_threads.h, at an address that is always the same; what
  * lies behind it is not there; and from WIDE_OFF on it comes again and again, so that a table of
@@ -14,9 +14,9 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/fake_threads.h"
-#include "user/discover/debug_offsets.h"
-#include "user/discover/memory.h"
-#include "user/discover/procfs.h"
+#include "user/python/debug_offsets.h"
+#include "user/proc/memory.h"
+#include "user/proc/procfs.h"
 
 #define ARENA_ADDR 0x10000000UL
 #define ARENA_WORDS (ARENA_BYTES / 8)

@@ -28,11 +28,11 @@ COPIED = ["Makefile", "build", "bpf", "user", "tests", "vmlinux"]
 RECORDING, RECORDING_3 = "user/drain/recording_read.c", "user/drain/recording_v3.c"
 RECORDS = "user/drain/records.c"
 AGGREGATE, SYMBOLIZER = "user/aggregate/aggregate.c", "user/symbolize/symbolizer.c"
-ELF, PROCFS, OFFSETS = "user/discover/elf.c", "user/discover/procfs.c", "user/discover/debug_offsets.c"
-ELF_SYMBOLS, ELF_BARE = "user/discover/elf_symbols.c", "user/discover/elf_bare.c"
-STATIC_VARS, TEXT = "user/discover/static_vars.c", "user/base/text.c"
-PYDICT, PYOBJECT = "user/discover/pydict.c", "user/discover/pyobject.c"
-THREADS, PROVE = "user/discover/thread_names.c", "user/discover/prove.c"
+ELF, PROCFS, OFFSETS = "user/elf/elf.c", "user/proc/procfs.c", "user/python/debug_offsets.c"
+ELF_SYMBOLS, ELF_BARE = "user/elf/elf_symbols.c", "user/elf/elf_bare.c"
+STATIC_VARS, TEXT = "user/python/static_vars.c", "user/base/text.c"
+PYDICT, PYOBJECT = "user/python/pydict.c", "user/python/pyobject.c"
+THREADS, PROVE = "user/session/thread_names.c", "user/python/prove.c"
 WALK, CODE, LINETABLE = "bpf/walk.h", "bpf/code.h", "user/symbolize/linetable.c"
 
 # (target, what is left out, file, old text, new text)

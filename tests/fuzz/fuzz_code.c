@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * discover/static_vars.h: the machine code of two functions of an old CPython, of which the
+ * python/static_vars.h: the machine code of two functions of an old CPython, of which the
  * addresses of two variables are taken. In life it is what a mapped file has where a symbol of that
  * name says.
  *
@@ -9,7 +9,7 @@
  * Input: the address of the code (8); the code.
  */
 #include "tests/fuzz/fuzz.h"
-#include "user/discover/static_vars.h"
+#include "user/python/static_vars.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

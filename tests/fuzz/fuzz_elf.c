@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * discover/elf.h: an ELF file, by its section headers or without them (elf_bare.h), with its
+ * elf/elf.h: an ELF file, by its section headers or without them (elf_bare.h), with its
  * version strings and the machine code that tells where static variables are. In life it is
  * whatever file a process has mapped: anybody's.
  *
@@ -12,7 +12,7 @@
 #include <errno.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "user/discover/elf.h"
+#include "user/elf/elf.h"
 
 #define OBJECT_MAX_BYTES (16u << 20)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * discover/procfs.h: the texts maps, stat and task/TID/status of /proc/PID. In life the kernel
+ * proc/procfs.h: the texts maps, stat and task/TID/status of /proc/PID. In life the kernel
  * writes them, around names and paths of anybody's choice.
  *
  * Any text: what comes out is within its bounds. The modules are those that the lines give one by
@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "user/discover/procfs.h"
+#include "user/proc/procfs.h"
 
 #define TID 7
 #define LINE_MAX_BYTES                                                                             \

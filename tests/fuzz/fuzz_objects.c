@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * discover/pyobject.h: dicts, attributes, ints and strs of a CPython. In life they are the target's
+ * python/pyobject.h: dicts, attributes, ints and strs of a CPython. In life they are the target's
  * memory, and their layout too from 3.13 on.
  *
  * Objects made by hand, into which the input writes words; then each reader is asked about
@@ -18,7 +18,7 @@
 
 #include "tests/fuzz/arena.h"
 #include "user/base/strbuf.h"
-#include "user/discover/pyobject.h"
+#include "user/python/pyobject.h"
 
 #define ENTRIES_MAX (1 << 17) /* pydict.c */
 #define READS_PER_BUDGETED 18 /* a type: its keys, its name at once and byte by byte */

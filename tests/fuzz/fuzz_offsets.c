@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * discover/debug_offsets.h: the first bytes of _PyRuntime of CPython 3.13 and later, which give the
+ * python/debug_offsets.h: the first bytes of _PyRuntime of CPython 3.13 and later, which give the
  * layout of all that krait reads in it. In life they come out of the target's memory.
  *
  * Any bytes: refused with a reason, or a layout in which every place is the one that the table
@@ -9,8 +9,8 @@
 #include <errno.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "user/discover/debug_offsets.h"
-#include "user/discover/pyversion.h"
+#include "user/python/debug_offsets.h"
+#include "user/python/pyversion.h"
 
 #define STRUCT_MAX 4096
 /* _Py_DebugOffsets.interpreter_state: the same places in 3.13 to 3.15. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * discover/prove.h: whether a layout fits a process. In life all that it reads is the target's
+ * python/prove.h: whether a layout fits a process. In life all that it reads is the target's
  * memory, its layout too from 3.13 on, and the target goes on running.
  *
  * A Python made by hand (python.h), into which the input writes words, before the proof and during
  * it. The proof ends after a bounded number of reads, gives a reason or a type, and what it calls
  * good is so where the memory kept still: the type is called "code", and the first thread state
- * belongs to its interpreter. It takes the place of discover/memory.c, and pauses take no time.
+ * belongs to its interpreter. It takes the place of proc/memory.c, and pauses take no time.
  *
  * Input: number of the layout, or 0x80 and a _Py_DebugOffsets; a byte of what is known beforehand;
  * words to write as in fuzz_walk.c, and LATER: the next one is written at that read.
@@ -19,7 +19,7 @@
 #include <cmocka.h>
 
 #include "tests/fuzz/python.h"
-#include "user/discover/prove.h"
+#include "user/python/prove.h"
 
 #define READS_MAX 65536 /* prove.c's */
 #define LATER 0xffff

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * discover/thread_names.h: from an interpreter to what its threading calls the threads. In life all
+ * session/thread_names.h: from an interpreter to what its threading calls the threads. In life all
  * of it is the target's memory, and its layout too from 3.13 on; and the target goes on running.
  *
  * An interpreter made by hand, into which the input writes words, before the reading and during it:
@@ -19,8 +19,8 @@
 #include "tests/fuzz/arena.h"
 #include "user/base/strbuf.h"
 #include "user/base/text.h"
-#include "user/discover/pyversion.h"
-#include "user/discover/thread_names.h"
+#include "user/python/pyversion.h"
+#include "user/session/thread_names.h"
 
 #define PID 4711
 #define TID 4712

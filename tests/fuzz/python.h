@@ -8,7 +8,7 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "tests/host/host.h"
-#include "user/discover/debug_offsets.h"
+#include "user/python/debug_offsets.h"
 
 /* Where things lie, a few pages apart. The words that the input may write cover all of it. */
 #define BASE 0x10000

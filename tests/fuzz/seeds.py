@@ -22,7 +22,7 @@ import recordings  # noqa: E402
 import writer  # noqa: E402
 
 PROCESS_TEXT_BYTES_POS = 36  # bpf/abi/record.h: struct krait_process_rec
-DEBUG_OFFSETS_BYTES = 776  # user/discover/debug_offsets.h
+DEBUG_OFFSETS_BYTES = 776  # user/python/debug_offsets.h
 BASE = 0x10000  # tests/fuzz/python.h
 TYPE_NAME_WORD = (0x19F00 - BASE) // 8  # tests/fuzz/fuzz_prove.c: NAME_ADDR
 # Where it puts what it makes, and how many words from there on matter.
@@ -47,8 +47,8 @@ for f in list(vars(argparse.ArgumentParser).values()):
         print('%d %d %s' % (kind, code.co_firstlineno, binascii.hexlify(table).decode()))
 """
 
-# Symbols by which user/discover/elf.c knows a CPython; the code is that of 3.6's
-# PyInterpreterState_Head and PyGC_Collect, as user/discover/static_vars.c reads it.
+# Symbols by which user/elf/elf.c knows a CPython; the code is that of 3.6's
+# PyInterpreterState_Head and PyGC_Collect, as user/python/static_vars.c reads it.
 RUNTIME_BYTES = 0x128
 ELF_NEW = """
 char _PyRuntime[0x128] __attribute__((section(".PyRuntime"))) = "xdebugpy\\xf0\\x0a\\x0e\\x03";

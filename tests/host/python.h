@@ -13,8 +13,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "user/discover/discover.h"
-#include "user/discover/layout.h"
+#include "user/python/layout.h"
+#include "user/target/discover.h"
 
 #define PYTHONS_MAX 32
 

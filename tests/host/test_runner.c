@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/host/host.h"
-#include "user/discover/layout.h"
+#include "user/python/layout.h"
 
 #define HEAD 0x10000ULL
 #define CURRENT 0x11000ULL

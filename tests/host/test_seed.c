@@ -14,7 +14,7 @@
 
 #include "bpf/seed.h"
 #include "tests/host/host.h"
-#include "user/discover/layout.h"
+#include "user/python/layout.h"
 
 #define CODE_TYPE 0x7000ULL
 #define FORGER 66

@@ -12,7 +12,7 @@
 
 #include "tests/host/host.h"
 #include "tests/host/python.h"
-#include "user/discover/layout.h"
+#include "user/python/layout.h"
 
 #define HEAD 0x10000ULL
 #define CURRENT 0x11000ULL

@@ -27,12 +27,12 @@ import pythons  # noqa: E402
 
 SOURCES = [
     os.path.join(HERE, "offsets.c"),
-    os.path.join(ROOT, "user/discover/layout.c"),
-    os.path.join(ROOT, "user/discover/debug_offsets.c"),
-    os.path.join(ROOT, "user/discover/memory.c"),
-    os.path.join(ROOT, "user/discover/pydict.c"),
-    os.path.join(ROOT, "user/discover/pyobject.c"),
-    os.path.join(ROOT, "user/discover/pyversion.c"),
+    os.path.join(ROOT, "user/python/layout.c"),
+    os.path.join(ROOT, "user/python/debug_offsets.c"),
+    os.path.join(ROOT, "user/proc/memory.c"),
+    os.path.join(ROOT, "user/python/pydict.c"),
+    os.path.join(ROOT, "user/python/pyobject.c"),
+    os.path.join(ROOT, "user/python/pyversion.c"),
     os.path.join(ROOT, "user/base/strbuf.c"),
     os.path.join(ROOT, "user/base/text.c"),
 ]

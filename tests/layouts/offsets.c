@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Compares krait's layout of one CPython version with that version's own headers: check.py compiles
- * this against each include folder it finds, with user/discover's tables linked in.
+ * this against each include folder it finds, with user/python's tables linked in.
  *
  * 3.13 and later: the table that the interpreter would publish is filled in here, field by field
  * through the headers' own struct, and must read back as what offsetof() says.
@@ -30,9 +30,9 @@
 #include "internal/pycore_interpframe.h"
 #endif
 
-#include "user/discover/debug_offsets.h"
-#include "user/discover/layout.h"
-#include "user/discover/pyobject.h"
+#include "user/python/debug_offsets.h"
+#include "user/python/layout.h"
+#include "user/python/pyobject.h"
 
 #ifdef Py_DEBUG
 #define BUILD PY_VERSION " with Py_DEBUG"

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "user/discover/layout.h"
+#include "user/python/layout.h"
 
 #define ARENA_BYTES 8192
 #define MODULES_OFF 16

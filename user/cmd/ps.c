@@ -12,7 +12,7 @@
 #include "user/base/log.h"
 #include "user/base/text.h"
 #include "user/cmd/cmds.h"
-#include "user/discover/pid_ns.h"
+#include "user/proc/pid_ns.h"
 #include "user/session/scanner.h"
 #include "user/session/selection.h"
 

@@ -24,7 +24,7 @@
 #include "user/cmd/footer.h"
 #include "user/cmd/live.h"
 #include "user/cmd/outputs.h"
-#include "user/discover/pid_ns.h"
+#include "user/proc/pid_ns.h"
 #include "user/session/governor.h"
 #include "user/session/session.h"
 

@@ -11,7 +11,7 @@
 #include "user/base/array.h"
 #include "user/base/clock.h"
 #include "user/base/log.h"
-#include "user/discover/pid_ns.h"
+#include "user/proc/pid_ns.h"
 
 #define AGAIN_MIN_NS 1000000ULL	  /* an interpreter takes some 10 ms to start */
 #define AGAIN_MAX_NS 512000000ULL /* an embedding program may take its time */

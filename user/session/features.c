@@ -23,8 +23,8 @@
 
 #include "user/base/log.h"
 #include "user/base/strbuf.h"
-#include "user/discover/pid_ns.h"
-#include "user/discover/procfs.h"
+#include "user/proc/pid_ns.h"
+#include "user/proc/procfs.h"
 #include "user/session/kernel_btf.h"
 #include "user/session/privilege.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory that ticks could not read, to be brought back by a scan (user/discover/pages.h).
+ * Memory that ticks could not read, to be brought back by a scan (user/session/pages.h).
  *
  * A process waits once, with what it lacked last, and is scanned once a second at most, ever more
  * rarely while that brings nothing back. A scan that hangs (on a FUSE file that the process has put

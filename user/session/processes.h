@@ -14,7 +14,7 @@
 
 #include <sys/types.h>
 
-#include "user/discover/layout.h"
+#include "user/python/layout.h"
 #include "user/session/sampler.h"
 
 struct processes;

@@ -34,7 +34,8 @@
 
 #include "user/base/clock.h"
 #include "user/base/log.h"
-#include "user/discover/pages.h"
+#include "user/proc/procfs.h"
+#include "user/session/pages.h"
 #include "user/session/privilege.h"
 
 /* A scan takes a millisecond; of 60,000 mappings 50. */
@@ -125,7 +126,7 @@ static void scan_process(struct discover *d, pid_t pid, struct scan_result *r)
 	r->err = discover_process(d, pid, &r->target);
 	if (r->err || !target_is_python(&r->target))
 		return;
-	len = discover_cmdline(pid, r->text, SCAN_CMDLINE_BYTES);
+	len = procfs_cmdline(pid, r->text, SCAN_CMDLINE_BYTES);
 	r->text_bytes = len > 0 ? len : 0;
 }
 

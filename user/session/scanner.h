@@ -17,8 +17,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "user/discover/discover.h"
-#include "user/discover/thread_names.h"
+#include "user/session/thread_names.h"
+#include "user/target/discover.h"
 
 #define SCAN_THREADS 128	/* of one scan for names */
 #define SCAN_CMDLINE_BYTES 4096 /* of a command line that is kept */

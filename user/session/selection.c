@@ -9,7 +9,7 @@
 
 #include "bpf/abi/record.h"
 #include "user/base/array.h"
-#include "user/discover/discover.h"
+#include "user/proc/procfs.h"
 
 struct krait_selection selection_of_kernel(const struct selection *who)
 {
@@ -120,7 +120,7 @@ int selection_find(const struct selection *who, struct selected_list *out)
 	*out = (struct selected_list){0};
 	if (who->is_command)
 		return 0;
-	err = discover_each_pid(add_process, out);
+	err = procfs_each_pid(add_process, out);
 	if (err)
 		return err;
 	if (out->cnt)

@@ -23,6 +23,7 @@
 #include "user/base/log.h"
 #include "user/base/strbuf.h"
 #include "user/drain/records.h"
+#include "user/proc/procfs.h"
 #include "user/session/child.h"
 #include "user/session/classify.h"
 #include "user/session/governor.h"

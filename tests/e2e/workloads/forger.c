@@ -4,7 +4,7 @@
  * proves them, and then lies: forger MODE [SHARE [FILE]]. It says "ready", and runs until its stdin
  * is closed, on a CPU for SHARE percent of the time (100). Without arguments it lists the modes.
  *
- * Offsets: user/discover/layout.c, whose 3.11 is checked against the headers by tests/layouts.
+ * Offsets: user/python/layout.c, whose 3.11 is checked against the headers by tests/layouts.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
