@@ -22,8 +22,9 @@ from targets import EACH, SUPPORTED, chance
 
 BPFTOOL = shutil.which("bpftool") or shutil.which("bpftool", path="/usr/sbin:/usr/local/sbin")
 NOGIL = [py for py in SUPPORTED if py.is_nogil]
-# The kernel frees a program some time after its last descriptor is closed.
-FREE_S = 10
+# The kernel frees a program some time after its last descriptor is closed; and other kraits of this
+# host come to their end.
+FREE_S = 60
 
 
 @pytest.fixture(scope="session", params=EACH, ids=lambda py: py.name)

@@ -171,6 +171,8 @@ def test_stopped_for_ten_seconds(one_py, tmp_path):
             with targets.Workload(one_py, "deep", 20) as deep, hostile.forger("codes-change", 30):
                 while time.monotonic() < end:
                     time.sleep(0.1)
+                # On a busy host ten seconds are too few for the rings, which hold 1.6 s of each CPU.
+                targets.wait_cpu([spin.pid, deep.pid], 4)
                 krait.send(signal.SIGCONT)
                 targets.wait_cpu([spin.pid, deep.pid], 3)
                 run = krait.stop()
