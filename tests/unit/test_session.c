@@ -134,6 +134,9 @@ static void test_wake_ups(void **state)
 {
 	(void)state;
 	begin();
+	fake_pass(70 * NS_PER_MS); /* something else, out of step */
+	fake_signal(fake.ring_fd);
+	assert_int_equal(session_step(s, true), 1);
 	for (uint32_t i = 1; i <= 40; i++) {
 		fake_pass(session_timeout_ms(s) * NS_PER_MS + 1500000);
 		fake_queue_samples(1);

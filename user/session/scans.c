@@ -70,10 +70,14 @@ static bool next(struct scans *s, uint64_t now_ns)
 	return pager_next(s->pager, now_ns, q);
 }
 
-int scans_step(struct scans *s, uint64_t now_ns)
+int scans_step(struct scans *s, uint64_t now_ns, bool is_ready)
 {
-	const struct scan_result *r = scanner_take(s->scanner, now_ns);
-	int err = r ? take(s, r, now_ns) : 0;
+	const struct scan_result *r = NULL;
+	int err;
+
+	if (is_ready || now_ns >= scanner_next_ns(s->scanner))
+		r = scanner_take(s->scanner, now_ns);
+	err = r ? take(s, r, now_ns) : 0;
 
 	refill(s, now_ns);
 	if (!err && s->credit_ns > 0 && !scanner_is_busy(s->scanner) && next(s, now_ns))

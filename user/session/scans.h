@@ -34,8 +34,9 @@ struct scans {
 void scans_init(struct scans *s, struct scanner *scanner, struct classifier *classifier,
 		struct namer *namer, struct pager *pager, uint64_t ns_per_s, uint64_t now_ns);
 
-/* Takes a result that has come and starts the next scan. 0 or the error of who takes a record. */
-int scans_step(struct scans *s, uint64_t now_ns);
+/* Takes a result that has come and starts the next scan; is_ready: scanner_fd was readable. 0 or
+ * the error of who takes a record. */
+int scans_step(struct scans *s, uint64_t now_ns, bool is_ready);
 /* When scans_step wants to be called though scanner_fd is not readable (CLOCK_MONOTONIC). */
 uint64_t scans_next_ns(const struct scans *s, uint64_t now_ns);
 

@@ -42,8 +42,6 @@
 #define DRAIN_SLICE_NS (10 * NS_PER_MS)
 #define DRAIN_STEP 128 /* records, and samples, between two looks at the clock */
 #define EPOCH_NS NS_PER_S
-/* A drain that is due so soon after an epoch comes with it: it is what is dear to wake up. */
-#define DRAIN_EARLY_NS (DRAIN_NS / 8)
 /* For the threads that are not named yet when the run ends. */
 #define LAST_NAMES_NS (NS_PER_S / 4)
 /* For the question whether any Python runs here, if no tick hit one. */
@@ -66,6 +64,7 @@ struct session {
 	uint64_t told_ns, told_at_ns; /* what had been taken when the governor was last told */
 	struct child child;
 	int epoll_fd;
+	bool is_scanner_ready; /* a scan has come to its end, or the scanner */
 	uint64_t drain_at_ns, epoch_at_ns, end_at_ns;
 	uint64_t sample_cnt;
 	bool is_over;
@@ -208,7 +207,9 @@ static void on_time(struct session *s)
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	bool is_epoch = now >= s->epoch_at_ns;
 
-	if (now + (is_epoch ? DRAIN_EARLY_NS : 0) >= s->drain_at_ns) {
+	/* One at each epoch: else every fourth would be due somewhere near it, and it is what is
+	 * dear to wake up. */
+	if (now >= s->drain_at_ns || is_epoch) {
 		drain(s);
 		if (targets_are_gone(s)) {
 			log_info("record: the processes have ended");
@@ -216,7 +217,8 @@ static void on_time(struct session *s)
 		}
 	}
 	if (!s->err)
-		s->err = scans_step(&s->scans, now);
+		s->err = scans_step(&s->scans, now, s->is_scanner_ready);
+	s->is_scanner_ready = false;
 	if (is_epoch) {
 		sampler_next_epoch(s->sampler);
 		sampler_revive(s->sampler);
@@ -251,7 +253,8 @@ static void on_events(struct session *s)
 			s->is_over = child_reap(&s->child, false) || s->is_over;
 		else if (fd == sampler_fd(s->sampler))
 			drain(s);
-		/* else a scan has come to its end: on_time */
+		else
+			s->is_scanner_ready = true;
 	}
 }
 
