@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -177,6 +178,23 @@ def test_privileges_are_given_up(profiled):
         assert (held["NoNewPrivs"], held["Seccomp"]) == ("1", privilege.SECCOMP_FILTER), held
         if held["Uid"].split()[0] == "0":
             assert int(held["CapBnd"], 16) == 0, held
+
+
+def test_the_thread_that_writes_has_no_more(one_py, tmp_path):
+    """It is made when the first block of a recording is full, or some seconds old."""
+    with targets.Workload(one_py, "spin") as spin, kraitrun.start_record(
+        "-p", spin.pid, "-F", 9999, "-o", tmp_path / "x.krait"
+    ) as krait:
+        tasks = "/proc/%d/task" % krait.pid
+        end = time.monotonic() + kraitrun.GRACE_S
+        while len(os.listdir(tasks)) < 2:
+            assert time.monotonic() < end, "no thread writes"
+            time.sleep(0.01)
+        for tid in os.listdir(tasks):
+            held = privilege.status(tid)
+            assert int(held["CapPrm"], 16) & ~SAMPLES == 0, held
+            assert (held["NoNewPrivs"], held["Seccomp"]) == ("1", privilege.SECCOMP_FILTER), held
+        krait.stop()
 
 
 @pytest.mark.parametrize("caps", [None, FOUR], ids=["root", "four"])

@@ -51,6 +51,7 @@ static int set_up(void **state)
 	int fds[2];
 
 	signal(SIGPIPE, SIG_IGN);
+	alarm(PATIENCE_MS / 1000); /* who waits for ever fails */
 	if (pipe2(fds, O_CLOEXEC) || fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES) != PIPE_BYTES)
 		return -1;
 	stall = (struct stall){.read_fd = fds[0], .out = fdopen(fds[1], "w")};
@@ -91,7 +92,8 @@ static void leave(struct stall *s)
 
 struct reading {
 	int fd;
-	char *bytes; /* room for FILE_BYTES_MAX */
+	struct blocks *held; /* reads once who fills these waits; NULL: at once */
+	char *bytes;	     /* room for FILE_BYTES_MAX */
 	size_t len;
 	pthread_t thread;
 };
@@ -101,14 +103,16 @@ static void *read_all(void *arg)
 	struct reading *r = arg;
 	ssize_t got;
 
+	while (r->held && !blocks_held_ns(r->held))
+		poll(NULL, 0, 1);
 	while ((got = read(r->fd, r->bytes + r->len, FILE_BYTES_MAX - r->len)) > 0)
 		r->len += got;
 	return NULL;
 }
 
-static void begin_reading(struct reading *r, int fd)
+static void begin_reading(struct reading *r, int fd, struct blocks *held)
 {
-	*r = (struct reading){.fd = fd, .bytes = malloc(FILE_BYTES_MAX)};
+	*r = (struct reading){.fd = fd, .held = held, .bytes = malloc(FILE_BYTES_MAX)};
 	assert_non_null(r->bytes);
 	assert_int_equal(pthread_create(&r->thread, NULL, read_all, r), 0);
 }
@@ -170,9 +174,9 @@ static void test_what_waits_has_a_bound(void **state)
 	struct reading reading;
 	pthread_t thread;
 
+	assert_int_equal(blocks_held_ns(s->blocks), 0);
+	begin_reading(&reading, s->read_fd, s->blocks);
 	assert_int_equal(pthread_create(&thread, NULL, fill_blocks, &f), 0);
-	wait_full(s->blocks);
-	begin_reading(&reading, s->read_fd);
 	pthread_join(thread, NULL);
 	assert_int_equal(f.cnt, f.goal);
 	assert_int_equal(f.most_waiting, BLOCKS_WAITING_MAX - 1);
@@ -256,7 +260,7 @@ static void test_a_recording_goes_on_while_nothing_is_read(void **state)
 			recording_tick(w, UINT64_MAX);
 	}
 	assert_int_equal(recording_err(w), 0);
-	begin_reading(&reading, s->read_fd);
+	begin_reading(&reading, s->read_fd, NULL);
 	assert_int_equal(recording_finish(w, 1, counters), 0);
 	recording_free(w);
 	end_reading(s, &reading);

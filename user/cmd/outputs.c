@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "user/base/clock.h"
 #include "user/base/log.h"
 #include "user/base/outfile.h"
 #include "user/base/strbuf.h"
@@ -254,6 +255,17 @@ int outputs_record_tick(struct outputs *outs, uint64_t now_ns)
 	return err;
 }
 
+static void finish_recording(struct output *o, uint64_t duration_ns, const uint64_t *counters)
+{
+	uint64_t held_ms = recording_held_ns(o->recording) / NS_PER_MS;
+
+	o->err = settle(o, o->file, recording_finish(o->recording, duration_ns, counters));
+	o->file = NULL;
+	if (held_ms)
+		log_warn("%s took data so slowly that samples waited %.1f s for it",
+			 o->is_stdout ? "standard output" : o->path, held_ms / 1e3);
+}
+
 int outputs_record_finish(struct outputs *outs, uint64_t duration_ns, const uint64_t *counters)
 {
 	int first_err = 0;
@@ -262,9 +274,7 @@ int outputs_record_finish(struct outputs *outs, uint64_t duration_ns, const uint
 		struct output *o = &outs->v[i];
 
 		if (o->file)
-			o->err = settle(o, o->file,
-					recording_finish(o->recording, duration_ns, counters));
-		o->file = NULL;
+			finish_recording(o, duration_ns, counters);
 		recording_free(o->recording); /* the other formats take memory too */
 		o->recording = NULL;
 		first_err = first_err ?: o->err;

@@ -40,6 +40,7 @@ struct blocks {
 	pthread_cond_t changed; /* what is below, which the lock is for, or err */
 	struct block *first, *last, *spare;
 	uint64_t put_cnt, written_cnt;
+	uint64_t held_ns, held_since_ns; /* since: 0, blocks_get does not wait */
 	bool is_ending;
 };
 
@@ -145,13 +146,34 @@ static void write_blocks(void *arg)
 
 /* ---- Who fills them ---- */
 
+static uint64_t held_now(const struct blocks *bs)
+{
+	return bs->held_since_ns ? clock_ns(CLOCK_MONOTONIC) - bs->held_since_ns : 0;
+}
+
+static bool is_full(const struct blocks *bs)
+{
+	return !blocks_err(bs) && bs->put_cnt - bs->written_cnt >= BLOCKS_WAITING_MAX;
+}
+
+/* Holding the lock. */
+static void wait_for_room(struct blocks *bs)
+{
+	if (!is_full(bs))
+		return;
+	bs->held_since_ns = clock_ns(CLOCK_MONOTONIC);
+	while (is_full(bs))
+		pthread_cond_wait(&bs->changed, &bs->lock);
+	bs->held_ns += held_now(bs);
+	bs->held_since_ns = 0;
+}
+
 struct block *blocks_get(struct blocks *bs)
 {
 	struct block *b;
 
 	pthread_mutex_lock(&bs->lock);
-	while (!blocks_err(bs) && bs->put_cnt - bs->written_cnt >= BLOCKS_WAITING_MAX)
-		pthread_cond_wait(&bs->changed, &bs->lock);
+	wait_for_room(bs);
 	b = bs->spare;
 	bs->spare = NULL;
 	pthread_mutex_unlock(&bs->lock);
@@ -214,6 +236,16 @@ int blocks_err(const struct blocks *bs)
 uint64_t blocks_cpu_ns(const struct blocks *bs)
 {
 	return atomic_load(&bs->cpu_ns);
+}
+
+uint64_t blocks_held_ns(struct blocks *bs)
+{
+	uint64_t ns;
+
+	pthread_mutex_lock(&bs->lock);
+	ns = bs->held_ns + held_now(bs);
+	pthread_mutex_unlock(&bs->lock);
+	return ns;
 }
 
 int blocks_sync(struct blocks *bs)

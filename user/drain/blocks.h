@@ -3,7 +3,7 @@
  * Blocks of a recording (recording.h), deflated and written by a second thread, so that a disk that
  * stalls holds nobody up. They wait in memory for it, BLOCKS_WAITING_MAX of them. Who has filled
  * more waits: what is sampled meanwhile stays in the kernel's rings, and when those are full the
- * ledger tells of each tick that is lost.
+ * ledger tells of each tick that is lost, and the end of the run of how long it waited.
  *
  * At 9,999 Hz a CPU of varied work sends 0.8 MB of records a second, at 99 Hz 8 KB: so that is for
  * two seconds of ten CPUs at the one rate, and of a thousand at the other.
@@ -57,5 +57,7 @@ int blocks_sync(struct blocks *bs);
 int blocks_stop(struct blocks *bs);
 /* CPU time of the thread. */
 uint64_t blocks_cpu_ns(const struct blocks *bs);
+/* For how long blocks_get has waited until now. */
+uint64_t blocks_held_ns(struct blocks *bs);
 
 #endif

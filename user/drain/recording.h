@@ -51,6 +51,8 @@ int recording_sync(struct recording_writer *w);
 int recording_err(const struct recording_writer *w);
 /* CPU time that the writing has taken in the background. */
 uint64_t recording_cpu_ns(const struct recording_writer *w);
+/* For how long recording_add has waited for the disk. */
+uint64_t recording_held_ns(const struct recording_writer *w);
 /* Writes the tail, and waits until all is in the file; `counters` are KRAIT_CNT_CNT by number. 0 or
  * the first -errno. */
 int recording_finish(struct recording_writer *w, uint64_t duration_ns, const uint64_t *counters);

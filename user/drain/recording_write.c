@@ -112,6 +112,11 @@ uint64_t recording_cpu_ns(const struct recording_writer *w)
 	return blocks_cpu_ns(w->blocks);
 }
 
+uint64_t recording_held_ns(const struct recording_writer *w)
+{
+	return blocks_held_ns(w->blocks);
+}
+
 /* One pair for each number that is a counter's. */
 static uint32_t fill_pairs(struct krait_pair *pairs, const uint64_t *counters)
 {
