@@ -32,9 +32,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "user/base/clock.h"
 #include "user/python/debug_offsets.h"
 #include "user/elf/elf.h"
 #include "user/python/layout.h"
@@ -432,24 +432,16 @@ static int scan_module(const struct scan *scan, const struct module *m, bool is_
 	return 0;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 static int scan_modules(struct scan *scan, const struct modules *mods)
 {
-	uint64_t end_ns = now_ns() + LOOK_MAX_NS;
+	uint64_t end_ns = clock_ns(CLOCK_MONOTONIC) + LOOK_MAX_NS;
 	int refusal = 0;
 
 	for (size_t i = 0; i < mods->cnt && scan->out->state != TARGET_READY; i++) {
 		const struct module *m = &mods->v[i];
 		int err;
 
-		if (now_ns() > end_ns)
+		if (clock_ns(CLOCK_MONOTONIC) > end_ns)
 			break;
 		/* On an overlay the inodes may differ; the program is the lowest module then. */
 		err = scan_module(scan, m, m->inode == scan->exe_inode || i == 0);
