@@ -47,7 +47,7 @@ static __always_inline __u64 code_word(const struct scratch *s, __u16 off)
 
 static __always_inline __u64 code_qualname(const struct scratch *s)
 {
-	if (s->layout.co_qualname_off == KRAIT_NO_OFF)
+	if (!s->layout.has_qualname)
 		return 0;
 	return code_word(s, s->layout.co_qualname_off);
 }
@@ -86,7 +86,7 @@ KRAIT_GLOBAL int str_print(struct scratch *s, __u64 addr)
 		return 0;
 	h = mix64(s->print ^ addr ^ words[0] << 48 ^ words[1]);
 	/* A byte string's text starts in the middle of words[2]: stringobject.h, ob_sval at 36. */
-	if (s->layout.str_kind_shift == KRAIT_STR_BYTES)
+	if (s->layout.names_are_bytes)
 		h = mix64(h ^ words[2] >> 32);
 	/* Text bytes from words[3] on, if each character took one; of wider ones less is taken in
 	 * than could be. */
@@ -178,7 +178,7 @@ KRAIT_GLOBAL int code_add_str(struct scratch *s, __u32 which, __u64 addr, __u32 
 	    platform_read_user(&state, sizeof(state), addr + s->layout.str_state_off) != 0)
 		return 0;
 	state >>= s->layout.str_kind_shift & 15;
-	if (s->layout.str_kind_shift == KRAIT_STR_BYTES) {
+	if (s->layout.names_are_bytes) {
 		str->is_bytes = 1;
 		state = STR_STATE_BYTES;
 	}

@@ -398,7 +398,7 @@ static __always_inline enum krait_loss stack_walk(struct scratch *s, struct rece
 	if (!thread_runs_at(s, &r->newest_until_ns))
 		loss = thread_learn(s);
 	/* Without chunks each frame costs a read: none is walked twice. */
-	return loss ?: walk_stack(s, s->layout.ts_chunk_off == KRAIT_NO_OFF);
+	return loss ?: walk_stack(s, !s->layout.has_chunks);
 }
 
 /*

@@ -84,13 +84,13 @@ KRAIT_GLOBAL int runner_prepare(struct scratch *s, __u64 head)
 {
 	__u64 next = 0;
 
-	if (!s || !s->layout.ts_stack_off)
+	if (!s || s->layout.runner_kind == KRAIT_RUNNER_ID)
 		return 0;
 	if (platform_read_user(&next, sizeof(next), head + s->layout.interp_next_off) != 0 || !next)
 		return 0;
 	if (!platform_stack(s))
 		return 0;
-	if (s->layout.ts_stack_off != KRAIT_NO_OFF)
+	if (s->layout.runner_kind == KRAIT_RUNNER_STACK)
 		return 1;
 	/* What can't be read is no proof. */
 	if (platform_read_user(&s->current, sizeof(s->current), proc_of(s)->addrs.current) != 0)
@@ -106,7 +106,7 @@ KRAIT_GLOBAL int runner_prepare(struct scratch *s, __u64 head)
 /* Whether nothing but the evaluation loop itself, and the id, tells of the states. */
 static __always_inline bool runner_is_by_loop(const struct scratch *s)
 {
-	return s->is_shared && s->layout.ts_stack_off == KRAIT_NO_OFF;
+	return s->is_shared && s->layout.runner_kind == KRAIT_RUNNER_LOOP;
 }
 
 /* Whether the thread may run the state in s->ts, whose frame has not been read yet. */
@@ -114,7 +114,7 @@ static __always_inline bool runner_may_be(const struct scratch *s, bool is_own)
 {
 	__u16 off = s->layout.ts_stack_off;
 
-	if (off != KRAIT_NO_OFF)
+	if (s->layout.runner_kind == KRAIT_RUNNER_STACK)
 		return word_at(s->ts + (off & (TSTATE_BYTES - 1))) - s->stack_lo < s->stack_bytes;
 	if (s->is_in_eval)
 		return s->tstate == s->current;
@@ -126,7 +126,7 @@ static __always_inline bool runner_may_be(const struct scratch *s, bool is_own)
 /* Whether it does, if it may, and s->frame is the innermost frame. */
 static __always_inline bool runner_is(struct scratch *s)
 {
-	if (s->layout.ts_stack_off != KRAIT_NO_OFF)
+	if (s->layout.runner_kind == KRAIT_RUNNER_STACK)
 		return true;
 	if (!s->is_in_eval)
 		return runner_has(s, s->frame, RUNNER_WORDS);

@@ -73,7 +73,7 @@ static __always_inline bool ts_is_listed(struct scratch *s, __u64 tstate)
 {
 	__u64 prev, link, back = 0;
 
-	if (s->layout.ts_prev_off == KRAIT_NO_OFF)
+	if (!s->layout.has_prev)
 		return false;
 	if (tstate - proc_of(s)->addrs.runtime < proc_of(s)->addrs.runtime_bytes)
 		return true;
@@ -95,9 +95,9 @@ static __always_inline bool ts_frame(struct scratch *s)
 	 * interpreter. */
 	s->cframe_prev = 0;
 	/* 3.15 has a frame of no code there: Include/cpython/pystate.h, base_frame. */
-	if (s->layout.ts_base_frame_off && s->frame == ts_word(s, s->layout.ts_base_frame_off))
+	if (s->layout.has_base_frame && s->frame == ts_word(s, s->layout.ts_base_frame_off))
 		s->frame = 0;
-	if (!s->frame || s->layout.ts_cframe_frame_off == KRAIT_NO_OFF)
+	if (!s->frame || !s->layout.has_cframe)
 		return true;
 	if (platform_read_user(cframe, sizeof(cframe), s->frame) != 0)
 		return false;
@@ -117,7 +117,7 @@ static __always_inline bool ts_is_own(struct scratch *s, struct thread_memo *mem
 {
 	__u64 current = 0;
 
-	if (s->layout.ts_prev_off != KRAIT_NO_OFF || !s->needs_own || memo->own_tstate == s->tstate)
+	if (!s->layout.fork_keeps_states || !s->needs_own || memo->own_tstate == s->tstate)
 		return true;
 	if (platform_read_user(&current, sizeof(current), proc_of(s)->addrs.current) != 0 ||
 	    current != s->tstate)
@@ -153,7 +153,7 @@ static __always_inline __u64 interp_id(const struct scratch *s)
 {
 	__u64 id = 0;
 
-	if (s->layout.interp_id_off != KRAIT_NO_OFF)
+	if (s->layout.has_interp_id)
 		platform_read_user(&id, sizeof(id),
 				   ts_word(s, s->layout.ts_interp_off) + s->layout.interp_id_off);
 	return id;
@@ -165,13 +165,12 @@ static __always_inline bool holds_gil(const struct scratch *s)
 {
 	__u64 addr = proc_of(s)->addrs.current, holder = 0;
 
-	if (s->layout.interp_gil_off != KRAIT_NO_OFF) {
+	if (s->layout.collector_kind != KRAIT_COLLECTOR_CURRENT)
 		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_gil_off;
-		if (s->layout.gil_holder_off != KRAIT_NO_OFF) {
-			if (platform_read_user(&addr, sizeof(addr), addr) != 0)
-				return 0;
-			addr += s->layout.gil_holder_off;
-		}
+	if (s->layout.collector_kind == KRAIT_COLLECTOR_GIL) {
+		if (platform_read_user(&addr, sizeof(addr), addr) != 0)
+			return 0;
+		addr += s->layout.gil_holder_off;
 	}
 	return platform_read_user(&holder, sizeof(holder), addr) == 0 && holder == s->tstate;
 }
@@ -220,13 +219,14 @@ KRAIT_GLOBAL int is_collector(struct scratch *s)
 
 	if (!s)
 		return 0;
-	if (s->layout.interp_gc_frame_off)
+	if (s->layout.collector_kind == KRAIT_COLLECTOR_FRAME)
 		return platform_read_user(&frame, sizeof(frame),
 					  ts_word(s, s->layout.ts_interp_off) +
 						  s->layout.interp_gc_frame_off) == 0 &&
 		       frame == s->frame;
 	holds = holds_gil(s);
-	return s->layout.interp_gc_stats_off ? collects_without_gil(s, holds) : holds;
+	return s->layout.collector_kind == KRAIT_COLLECTOR_STOPPER ? collects_without_gil(s, holds)
+								   : holds;
 }
 
 /*
@@ -242,7 +242,7 @@ static __always_inline bool thread_collects(struct scratch *s)
 
 	if (s->is_in_eval)
 		return false;
-	if (s->layout.interp_collecting_off != KRAIT_NO_OFF)
+	if (s->layout.interp_collects)
 		addr = ts_word(s, s->layout.ts_interp_off) + s->layout.interp_collecting_off;
 	if (!addr || platform_read_user(&collecting, sizeof(collecting), addr) != 0)
 		return false;
@@ -398,7 +398,7 @@ static __always_inline bool search_falls_back(struct scratch *s)
 
 static __always_inline enum krait_loss thread_search(struct scratch *s, struct thread_memo *memo)
 {
-	__u32 steps = s->layout.ts_prev_off == KRAIT_NO_OFF ? SEARCH_STEPS_NO_PREV : SEARCH_STEPS;
+	__u32 steps = s->layout.has_prev ? SEARCH_STEPS : SEARCH_STEPS_NO_PREV;
 	int loss = KRAIT_LOSS_THREAD_SEARCH;
 
 	if (!search_start(s, memo))

@@ -98,12 +98,9 @@ static __always_inline __u64 mark_mask(__u32 off, __u32 marks)
 /* Makes `layout` the one that the scratch is about. */
 static __always_inline void layout_use(struct scratch *s, const struct krait_layout *l)
 {
-	bool has_entry = l->fr_entry_off != KRAIT_NO_OFF;
-	bool has_owner = l->fr_owner_off != KRAIT_NO_OFF;
-	bool has_shims = has_owner && l->shim_owner != 255;
-	__u32 owner = has_owner ? l->fr_owner_off - (__u32)l->fr_first_off : 0;
-	__u32 entry = has_entry ? l->fr_entry_off - (__u32)l->fr_first_off : owner;
-	__u32 marks = entry < owner ? entry : owner;
+	__u32 owner = l->has_shims ? l->fr_owner_off - (__u32)l->fr_first_off : 0;
+	__u32 entry = l->has_cframe ? l->fr_entry_off - (__u32)l->fr_first_off : owner;
+	__u32 marks = l->has_shims && owner < entry ? owner : entry;
 
 	s->layout = *l;
 	s->view = (struct frame_view){
@@ -115,9 +112,9 @@ static __always_inline void layout_use(struct scratch *s, const struct krait_lay
 		.owner = owner,
 		.entry = entry,
 		.marks = marks,
-		.shim_owner = has_shims ? l->shim_owner : 256,
-		.shim_mask = has_shims ? mark_mask(owner, marks) : 0,
-		.entry_mask = has_entry ? mark_mask(entry, marks) : 0,
+		.shim_owner = l->has_shims ? l->shim_owner : 256,
+		.shim_mask = l->has_shims ? mark_mask(owner, marks) : 0,
+		.entry_mask = l->has_cframe ? mark_mask(entry, marks) : 0,
 	};
 }
 
@@ -340,7 +337,7 @@ static __always_inline bool frame_read(struct scratch *s, const struct frame_vie
 {
 	if (platform_read_user(s->window + SINGLE_OFF, v->need, s->walk.frame + v->first) != 0)
 		return false;
-	if (s->walk.is_kept && s->layout.fr_tlbc_off)
+	if (s->walk.is_kept && s->layout.has_tlbc)
 		s->walk.bytecode_off = frame_bytecode_off(s, v);
 	return true;
 }
@@ -475,7 +472,7 @@ static __always_inline enum krait_loss walk_stack(struct scratch *s, bool is_kep
 	/* Frames whose bytecode must be found are read one by one, for it is too much to do within
 	 * a step through the window; the hash needs none of it, an instruction's address tells its
 	 * copy. */
-	if (s->layout.ts_chunk_off != KRAIT_NO_OFF && !(is_kept && s->layout.fr_tlbc_off)) {
+	if (s->layout.has_chunks && !(is_kept && s->layout.has_tlbc)) {
 		w->chunk_lo = ts_word(s, s->layout.ts_chunk_off);
 		w->chunk_hi = w->chunk_lo + CHUNK_MIN_BYTES;
 	}

@@ -26,9 +26,7 @@
 #define KRAIT_CODE_STACK_BYTES 1024
 #define KRAIT_LAYOUTS 64     /* distinct interpreter layouts alive at once */
 #define KRAIT_TIMED_EVERY 16 /* ticks on targets, of which one is timed */
-#define KRAIT_NO_OFF 0xffff  /* an offset that this version does not have */
-#define KRAIT_STR_BYTES                                                                            \
-	0xff /* names are byte strings (2.7), whose text starts at str_ascii_bytes */
+
 /*
  * ---- The rings of samples ----
  *
@@ -77,65 +75,93 @@ enum krait_instr_kind {
 	KRAIT_INSTR_PTR = 3,	     /* 3.11 and later: a pointer into the code */
 };
 
+/* How to tell which thread runs a state, in a process that has several interpreters: runner.h. */
+enum krait_runner_kind {
+	KRAIT_RUNNER_ID = 1,	/* its ts_thread_id is the thread's: up to 3.7, and from 3.13 on */
+	KRAIT_RUNNER_LOOP = 2,	/* nothing in the state, but the evaluation loop: 3.8, 3.9 */
+	KRAIT_RUNNER_STACK = 3, /* ts_stack_off points into the thread's C stack: 3.10 to 3.12 */
+};
+
+/* How to tell which thread collects garbage, when its interpreter does. */
+enum krait_collector_kind {
+	/* Its state is at krait_addrs.current, so it has the GIL: up to 3.11. */
+	KRAIT_COLLECTOR_CURRENT = 1,
+	/* It holds its interpreter's GIL: gil_holder_off in what interp_gil_off points to
+	 * (PyInterpreterState.ceval.gil, last_holder), 3.12 to 3.14. */
+	KRAIT_COLLECTOR_GIL = 2,
+	/* Without a GIL, up to 3.14: it was seen to have stopped the others, so to be at
+	 * interp_gil_off (PyInterpreterState.stoptheworld.requester), in this same collection. How
+	 * many of each generation have ended is at interp_gc_stats_off (.gc.generation_stats). */
+	KRAIT_COLLECTOR_STOPPER = 3,
+	/* Its innermost frame is the one at interp_gc_frame_off (PyInterpreterState.gc.frame),
+	 * which began the collection: 3.15. */
+	KRAIT_COLLECTOR_FRAME = 4,
+};
+
 /*
- * The offsets of one CPython build, as data: the walker branches on no version. Offsets and sizes
- * are in bytes. user/python/layout.c makes these and cites the source of each.
+ * One CPython build, as data: the walker branches on no version. Facts are 1 or 0, and where one
+ * is 0 the fields that it names are not to be used. Offsets and sizes are in bytes.
+ * user/python/layout.c makes these and cites the source of each. (Aligned, as a tick copies it.)
  */
 struct krait_layout {
-	__u32 interp_next_off;	  /* PyInterpreterState.next */
-	__u32 interp_threads_off; /* PyInterpreterState.threads.head (tstate_head up to 3.10) */
-	__u16 interp_id_off;	  /* PyInterpreterState.id, or KRAIT_NO_OFF */
-	/* Whether it is collecting garbage: PyInterpreterState.gc.collecting; KRAIT_NO_OFF where
-	 * that is the process's (up to 3.8) or not to be had. */
-	__u16 interp_collecting_off;
-	/* The thread state that holds its GIL: PyInterpreterState.ceval.gil, and last_holder in
-	 * there; KRAIT_NO_OFF where krait_addrs.current tells. Without a GIL the one that has
-	 * stopped the others: PyInterpreterState.stoptheworld.requester, and KRAIT_NO_OFF. */
-	__u16 interp_gil_off;
+	__u8 has_interp_id;	/* interp_id_off: 3.7 and later */
+	__u8 interp_collects;	/* each interpreter says whether it collects garbage, at
+				   interp_collecting_off: 3.9 and later; else krait_addrs.collecting
+				 */
+	__u8 has_prev;		/* ts_prev_off: all but 2.7, where no state is kept from a tick */
+	__u8 fork_keeps_states; /* in a child the states of threads that it has not are left: 2.7 */
+	__u8 has_native_id;	/* ts_native_id_off: 3.11 and later */
+	__u8 has_cframe;	/* ts_frame_off is a _PyCFrame's; ts_cframe_ and fr_entry_ fields:
+				   3.11, 3.12 */
+	__u8 has_base_frame;	/* ts_base_frame_off: 3.15 */
+	__u8 has_chunks;	/* frames lie in chunks, ts_chunk_off: 3.11 and later; else they are
+				   objects of their own */
+	__u8 has_shims;		/* some frames are no Python's, by fr_owner_off and shim_owner: 3.12
+				   and later */
+	__u8 has_tlbc;		/* a frame may run a copy of the bytecode, fr_tlbc_off and
+				   co_tlbc_off: free-threaded, 3.14 and later */
+	__u8 has_qualname;	/* co_qualname_off: 3.11 and later */
+	__u8 names_are_bytes;	/* strs are byte strings, whose text is at str_ascii_bytes: 2.7 */
+	__u8 runner_kind;	/* enum krait_runner_kind */
+	__u8 collector_kind;	/* enum krait_collector_kind */
+	__u8 instr_kind;	/* enum krait_instr_kind */
+	__u8 lines_kind;	/* enum krait_lines_kind */
+	__u32 interp_next_off;	/* PyInterpreterState.next */
+	__u32 interp_threads_off;    /* PyInterpreterState.threads.head (tstate_head up to 3.10) */
+	__u16 interp_id_off;	     /* PyInterpreterState.id */
+	__u16 interp_collecting_off; /* PyInterpreterState.gc.collecting */
+	__u16 interp_gil_off;	     /* this and the next three: enum krait_collector_kind */
 	__u16 gil_holder_off;
-	/* The frame that began the collection: PyInterpreterState.gc.frame (3.15); or 0: there is
-	 * none. */
 	__u16 interp_gc_frame_off;
-	/* How many collections of each generation have ended:
-	 * PyInterpreterState.gc.generation_stats (free-threaded, up to 3.14); or 0. */
 	__u16 interp_gc_stats_off;
 	__u16 ts_read_bytes; /* reading so much of a PyThreadState takes in every ts_ field */
-	__u16 ts_prev_off; /* or KRAIT_NO_OFF (2.7), and then a state is searched for at every tick
-			    */
+	__u16 ts_prev_off;
 	__u16 ts_next_off;
 	__u16 ts_interp_off;
 	__u16 ts_thread_id_off;
-	__u16 ts_native_id_off;	   /* or KRAIT_NO_OFF (before 3.11) */
+	__u16 ts_native_id_off;
 	__u16 ts_frame_off;	   /* frame, cframe or current_frame */
-	__u16 ts_cframe_frame_off; /* ts_frame is a _PyCFrame: its current_frame; else KRAIT_NO_OFF
-				    */
-	__u16 ts_cframe_prev_off;  /* its previous; else KRAIT_NO_OFF */
-	/*
-	 * How to tell which thread runs a state in a process that has several interpreters. Up to
-	 * 3.12 run_string() goes into one with the state that its maker left, whose ts_thread_id is
-	 * the maker's: bpf/runner.h. This field points into the C stack of the thread that runs the
-	 * state (3.10 to 3.12); KRAIT_NO_OFF: no field does (3.8, 3.9); 0: ts_thread_id tells.
-	 */
-	__u16 ts_stack_off;
-	__u16 ts_base_frame_off; /* what ts_frame is while no frame runs (3.15); or 0: NULL */
-	__u16 ts_chunk_off;	 /* datastack_chunk, or KRAIT_NO_OFF (frames are heap objects) */
-	__u16 fr_first_off;	 /* the least of the fr_ offsets below */
-	__u16 fr_read_bytes;	 /* reading so much from fr_first_off takes in every fr_ field */
+	__u16 ts_cframe_frame_off; /* _PyCFrame.current_frame */
+	__u16 ts_cframe_prev_off;  /* _PyCFrame.previous */
+	__u16 ts_stack_off;	   /* KRAIT_RUNNER_STACK: cframe */
+	__u16 ts_base_frame_off;   /* what ts_frame is while no frame runs */
+	__u16 ts_chunk_off;	   /* datastack_chunk */
+	__u16 fr_first_off;	   /* the least of the fr_ offsets below */
+	__u16 fr_read_bytes;	   /* reading so much from fr_first_off takes in every fr_ field */
 	__u16 fr_code_off;
 	__u16 fr_prev_off;
 	__u16 fr_instr_off;
-	__u16 fr_owner_off;  /* or KRAIT_NO_OFF */
-	__u16 fr_entry_off;  /* with _PyCFrame: the byte that marks ... */
-	__u16 fr_tlbc_off;   /* which copy of the bytecode it runs, an int (free-threaded, 3.14 on);
-				or 0: there is but one */
+	__u16 fr_owner_off;
+	__u16 fr_entry_off;  /* the byte that marks ... */
+	__u16 fr_tlbc_off;   /* which copy of the bytecode it runs, an int */
 	__u16 co_read_bytes; /* reading so much of a PyCodeObject takes in every co_ field */
 	__u16 co_first_line_off;
 	__u16 co_name_off;
-	__u16 co_qualname_off; /* or KRAIT_NO_OFF */
+	__u16 co_qualname_off;
 	__u16 co_file_off;
 	__u16 co_lines_off;
 	__u16 co_bytecode_off; /* KRAIT_INSTR_PTR: where the instructions start */
-	__u16 co_tlbc_off;     /* with fr_tlbc_off: the array of the copies */
+	__u16 co_tlbc_off;     /* the array of the copies */
 	__u16 ob_type_off;
 	__u16 str_state_off;
 	__u16 str_length_off;
@@ -143,16 +169,12 @@ struct krait_layout {
 	__u16 str_compact_bytes; /* header before the text of another compact str */
 	__u16 bytes_size_off;	 /* ob_size of a bytes object */
 	__u16 bytes_data_off;	 /* ob_sval */
-	__u8 instr_kind;	 /* enum krait_instr_kind */
-	__u8 lines_kind;	 /* enum krait_lines_kind */
-	__u8 shim_owner;   /* an owner byte from here up is a shim, no Python frame; 255: there are
-			      none */
-	__u8 fr_entry_min; /* ... the outermost frame of a C call of the interpreter, from this
-			      value up */
-	__u8 str_kind_shift; /* of PyUnicode_KIND in the word at str_state_off; or KRAIT_STR_BYTES
-			      */
-	__u8 pad[1];
-};
+	__u8 shim_owner;	 /* an owner byte from here up is a shim's */
+	__u8 fr_entry_min;   /* ... the outermost frame of a C call of the interpreter, from this
+				value up */
+	__u8 str_kind_shift; /* of PyUnicode_KIND in the word at str_state_off */
+	__u8 pad[3];
+} __attribute__((aligned(8)));
 
 /*
  * Where a CPython's own variables and functions are: in its ELF file as linked, in its process as
@@ -216,7 +238,7 @@ struct krait_proc {
 
 _Static_assert(KRAIT_CNT_CNT <= KRAIT_COUNTERS_MAX, "abi: counters");
 _Static_assert(sizeof(struct krait_cpu) == 320, "abi: cpu");
-_Static_assert(sizeof(struct krait_layout) == 96, "abi: layout");
+_Static_assert(sizeof(struct krait_layout) == 112, "abi: layout");
 _Static_assert(sizeof(struct krait_addrs) == 56, "abi: addrs");
 _Static_assert(sizeof(struct krait_proc) == 88, "abi: proc");
 _Static_assert(sizeof(struct krait_absent_rec) == 40, "abi: absent");

@@ -73,7 +73,7 @@ BREAKS = [
     ("maps", "the length of comm", PROCFS, "if (len >= sizeof(out->comm))", "if (0)"),
     ("maps", "control characters in a name", PROCFS, "isprint((unsigned char)path[i])", "1"),
     ("maps", "the module that a line ends", PROCFS, "if (m->is_open && !m->v[m->cnt - 1].is_loaded)", "if (0)"),
-    ("offsets", "places beyond 16 bits", OFFSETS, "if (!f->is_u32 && off >= KRAIT_NO_OFF)", "if (0)"),
+    ("offsets", "places beyond 16 bits", OFFSETS, "if (!f->is_u32 && off > UINT16_MAX)", "if (0)"),
     ("offsets", "a str's header", OFFSETS, "ascii < walk->str_length_off + 8u)", "0)"),
     ("threads", "how many interpreters", THREADS, "while (addr && cnt < INTERPS_MAX) {", "while (addr) {"),
     ("threads", "an empty name", THREADS, "!p->text.len ||", ""),

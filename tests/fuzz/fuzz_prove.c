@@ -122,7 +122,7 @@ static void check_good(const struct py_layout *l, uint64_t type_addr)
 			interp = held_word(interp + l->walk.interp_next_off);
 	}
 	FUZZ_CHECK(ts && held_word(ts + l->walk.ts_interp_off) == interp);
-	FUZZ_CHECK(l->walk.ts_prev_off == KRAIT_NO_OFF || !held_word(ts + l->walk.ts_prev_off));
+	FUZZ_CHECK(!l->walk.has_prev || !held_word(ts + l->walk.ts_prev_off));
 }
 
 static void check_proof(const struct prove_args *args, const struct krait_addrs *known)

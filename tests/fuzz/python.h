@@ -49,18 +49,16 @@ static inline void put(uint64_t addr, const void *bytes, uint32_t len)
 	}
 }
 
-/* A field, if the layout has it. */
 static inline void put_at(uint64_t addr, uint32_t off, uint64_t word)
 {
-	if (off != KRAIT_NO_OFF)
-		put(addr + off, &word, sizeof(word));
+	put(addr + off, &word, sizeof(word));
 }
 
 static inline void make_strings(const struct krait_layout *l)
 {
-	uint32_t state = (1 | 8 | 16) << (l->str_kind_shift & 15); /* Latin-1, compact, ASCII */
+	uint32_t state = (1 | 8 | 16) << l->str_kind_shift; /* Latin-1, compact, ASCII */
 
-	if (l->str_kind_shift != KRAIT_STR_BYTES)
+	if (!l->names_are_bytes)
 		put(STR_ADDR + l->str_state_off, &state, sizeof(state));
 	put_at(STR_ADDR, l->str_length_off, 4);
 	put(STR_ADDR + l->str_ascii_bytes, "name", 4);
@@ -73,7 +71,8 @@ static inline void make_code(const struct krait_layout *l, uint64_t addr)
 	put_at(addr, l->ob_type_off, TYPE_ADDR);
 	put_at(addr, l->co_first_line_off, 1);
 	put_at(addr, l->co_name_off, STR_ADDR);
-	put_at(addr, l->co_qualname_off, STR_ADDR);
+	if (l->has_qualname)
+		put_at(addr, l->co_qualname_off, STR_ADDR);
 	put_at(addr, l->co_file_off, STR_ADDR);
 	put_at(addr, l->co_lines_off, LINES_ADDR);
 }
@@ -92,7 +91,7 @@ static inline void make_frame(const struct krait_layout *l, uint32_t i)
 	put_at(addr, l->fr_instr_off, instr);
 	put_at(addr, l->fr_code_off, code);
 	put_at(addr, l->fr_prev_off, i + 1 < FRAME_CNT ? frame_addr(i + 1) : 0);
-	if (l->fr_entry_off != KRAIT_NO_OFF && i + 1 == FRAME_CNT)
+	if (l->has_cframe && i + 1 == FRAME_CNT)
 		put(addr + l->fr_entry_off, &l->fr_entry_min, 1);
 	make_code(l, code);
 }
@@ -106,10 +105,11 @@ static inline void make_python(const struct krait_layout *l)
 	put_at(INTERP_ADDR, l->interp_threads_off, TSTATE_ADDR);
 	put_at(TSTATE_ADDR, l->ts_interp_off, INTERP_ADDR);
 	put_at(TSTATE_ADDR, l->ts_thread_id_off, THREAD_ID);
-	put_at(TSTATE_ADDR, l->ts_chunk_off, CHUNK_ADDR);
+	if (l->has_chunks)
+		put_at(TSTATE_ADDR, l->ts_chunk_off, CHUNK_ADDR);
 	put(CHUNK_ADDR, chunk, sizeof(chunk));
 	put_at(TSTATE_ADDR, l->ts_frame_off, frame_addr(0));
-	if (l->ts_cframe_frame_off != KRAIT_NO_OFF) {
+	if (l->has_cframe) {
 		put_at(TSTATE_ADDR, l->ts_frame_off, CFRAME_ADDR);
 		put_at(CFRAME_ADDR, l->ts_cframe_frame_off, frame_addr(0));
 	}

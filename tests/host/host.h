@@ -394,7 +394,7 @@ static inline enum krait_loss host_walk_stack(void)
 
 	host.read_cnt = read_cnt;
 	host.corrupt_seed = seed;
-	if ((s->layout.fr_tlbc_off && (seed || host.fail_at != READ_NONE)) ||
+	if ((s->layout.has_tlbc && (seed || host.fail_at != READ_NONE)) ||
 	    (seed && page_cnt != host.page_cnt))
 		return walk_stack(s, true);
 	assert_int_equal(walk_stack(s, true), loss);

@@ -29,8 +29,9 @@
 #define LINE_UNKNOWN 0x7fffffff
 
 static const struct krait_layout layout = {
-	.ts_cframe_frame_off = KRAIT_NO_OFF,
-	.ts_cframe_prev_off = KRAIT_NO_OFF,
+	.has_chunks = 1,
+	.has_shims = 1,
+	.has_tlbc = 1,
 	.ts_frame_off = 72,
 	.ts_chunk_off = 232,
 	.ts_read_bytes = 240,
@@ -39,7 +40,6 @@ static const struct krait_layout layout = {
 	.fr_instr_off = 56,
 	.fr_tlbc_off = 72,
 	.fr_owner_off = 78,
-	.fr_entry_off = KRAIT_NO_OFF,
 	.fr_read_bytes = 79,
 	.shim_owner = 3,
 	.instr_kind = KRAIT_INSTR_PTR,
@@ -114,7 +114,7 @@ static void test_each_copy(void **state)
 static void test_without_copies(void **state)
 {
 	(void)state;
-	host.scratch->layout.fr_tlbc_off = 0;
+	host.scratch->layout.has_tlbc = 0;
 	assert_int_equal(unit_of(BYTECODE + 14, 1), 7);
 	assert_int_equal(unit_of(BYTECODE + 14, -1), 7);
 	assert_int_equal(host.read_cnt, 1); /* the window's */
@@ -231,11 +231,11 @@ static void test_hash(void **state)
 	walk(false);
 	assert_true(host.scratch->walk.hash == kept);
 	reads = host.read_cnt;
-	host.scratch->layout.fr_tlbc_off = 0;
+	host.scratch->layout.has_tlbc = 0;
 	walk(false);
 	assert_int_equal(host.read_cnt, reads);
 	assert_true(host.scratch->walk.hash == kept);
-	host.scratch->layout.fr_tlbc_off = layout.fr_tlbc_off;
+	host.scratch->layout.has_tlbc = 1;
 	put_frame(FRAMES, GENERATOR, COPY_3 + 10, 3, 0);
 	walk(false);
 	assert_true(host.scratch->walk.hash != kept);

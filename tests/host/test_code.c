@@ -27,7 +27,7 @@ static uint16_t name_off(const struct parked *p)
 {
 	const struct krait_layout *l = &p->target.python.walk;
 
-	return l->co_qualname_off == KRAIT_NO_OFF ? l->co_name_off : l->co_qualname_off;
+	return l->has_qualname ? l->co_qualname_off : l->co_name_off;
 }
 
 static const char *leaf_name(const struct parked *p, uint64_t now_ns)

@@ -36,9 +36,10 @@ static void set_ts(int off, uint64_t word)
 static int setup(void **state)
 {
 	const struct krait_layout l = {
+		.interp_collects = 1,
 		.interp_collecting_off = COLLECTING_OFF,
-		.interp_gil_off = KRAIT_NO_OFF,
-		.gil_holder_off = KRAIT_NO_OFF,
+		.collector_kind = KRAIT_COLLECTOR_CURRENT,
+		.has_prev = 1,
 		.ts_prev_off = TS_PREV,
 		.ts_next_off = TS_NEXT,
 		.ts_interp_off = TS_INTERP,
@@ -105,7 +106,7 @@ static void test_nowhere_told(void **state)
 {
 	(void)state;
 	use_current();
-	host.scratch->layout.interp_collecting_off = KRAIT_NO_OFF;
+	host.scratch->layout.interp_collects = 0;
 	assert_false(collects());
 	host_proc()->addrs.collecting = INTERP + COLLECTING_OFF;
 	assert_true(collects());
@@ -114,6 +115,7 @@ static void test_nowhere_told(void **state)
 static void test_holder_of_the_interpreters_gil(void **state)
 {
 	(void)state;
+	host.scratch->layout.collector_kind = KRAIT_COLLECTOR_GIL;
 	host.scratch->layout.interp_gil_off = GIL_OFF;
 	host.scratch->layout.gil_holder_off = HOLDER_OFF;
 	host_put(INTERP + GIL_OFF, GIL);
@@ -129,6 +131,7 @@ static void test_frame_that_began_it(void **state)
 {
 	(void)state;
 	use_current();
+	host.scratch->layout.collector_kind = KRAIT_COLLECTOR_FRAME;
 	host.scratch->layout.interp_gc_frame_off = GC_FRAME_OFF;
 	host_put(INTERP + GC_FRAME_OFF, FRAME);
 	assert_true(collects());
@@ -141,6 +144,7 @@ static void test_frame_that_began_it(void **state)
 
 static void use_no_gil(void)
 {
+	host.scratch->layout.collector_kind = KRAIT_COLLECTOR_STOPPER;
 	host.scratch->layout.interp_gil_off = REQUESTER_OFF;
 	host.scratch->layout.interp_gc_stats_off = STATS_OFF;
 	host_put(INTERP + REQUESTER_OFF, 0);

@@ -31,7 +31,7 @@ static bool is_frame_fault(uint32_t mark)
 /* 3.11 and 3.12: an innermost frame counts only once an entry frame has proven it (walk.h). */
 static bool has_proof(void)
 {
-	return host.scratch->layout.fr_entry_off != KRAIT_NO_OFF;
+	return host.scratch->layout.has_cframe;
 }
 
 /* Frames [from, to) of the walked stack, markers aside, are those of p from its frame `at` on. */
@@ -273,15 +273,15 @@ static uint64_t nth_frame(uint32_t n)
 	const struct krait_layout *l = &host.scratch->layout;
 	uint64_t frame = host_get(host.scratch->tstate + l->ts_frame_off);
 
-	if (l->ts_cframe_frame_off != KRAIT_NO_OFF)
+	if (l->has_cframe)
 		frame = host_get(frame + l->ts_cframe_frame_off);
 	for (;; frame = host_get(frame + l->fr_prev_off)) {
 		uint64_t owner = 0;
 
 		assert_true(frame != 0);
-		if (l->fr_owner_off != KRAIT_NO_OFF)
+		if (l->has_shims)
 			memory_copy((uint8_t *)&owner, 1, frame + l->fr_owner_off);
-		if (owner < l->shim_owner && n-- == 0)
+		if ((!l->has_shims || owner < l->shim_owner) && n-- == 0)
 			return frame;
 	}
 }
@@ -404,7 +404,7 @@ static void test_forged_strings(const struct python *py)
 
 	parked_init(&p, py, script, "24");
 	l = &p.target.python.walk;
-	name_off = l->co_qualname_off == KRAIT_NO_OFF ? l->co_name_off : l->co_qualname_off;
+	name_off = l->has_qualname ? l->co_qualname_off : l->co_name_off;
 	assert_int_equal(host_tick(p.thread_id, 1), KRAIT_LOSS_NONE);
 	/* 4 GB of name: as much of it as a record holds, and it says that it was cut. */
 	s = forged(&p, name_off, l->str_length_off, 1ULL << 32);
@@ -414,7 +414,7 @@ static void test_forged_strings(const struct python *py)
 	s = forged(&p, l->co_file_off, l->str_length_off, 1ULL << 63);
 	assert_true(strlen(s.file) >= KRAIT_FILE_BYTES);
 	/* Kind 7, not compact, kind 0: no string, so no code object. */
-	for (uint64_t bits = 0; bits < 16 && l->str_kind_shift != KRAIT_STR_BYTES; bits++) {
+	for (uint64_t bits = 0; bits < 16 && !l->names_are_bytes; bits++) {
 		uint32_t kind = bits & 7;
 
 		if ((bits & 8) && (kind == 1 || kind == 2 || kind == 4))

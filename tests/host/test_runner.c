@@ -39,7 +39,7 @@ static uint64_t frame_of(uint64_t tstate)
 
 static bool has_cframe(void)
 {
-	return layout->ts_cframe_frame_off != KRAIT_NO_OFF;
+	return layout->has_cframe;
 }
 
 /* The state runs its frame, in an evaluation loop that has its _PyCFrame at `at` on the C stack; or
@@ -48,7 +48,7 @@ static void put_running(uint64_t tstate, uint64_t at)
 {
 	uint64_t cframe = at ? at : tstate + 0x800, frame = at ? frame_of(tstate) : 0;
 
-	if (layout->ts_stack_off && layout->ts_stack_off != KRAIT_NO_OFF)
+	if (layout->runner_kind == KRAIT_RUNNER_STACK)
 		host_put(tstate + layout->ts_stack_off, cframe);
 	if (has_cframe())
 		host_put(cframe + layout->ts_cframe_frame_off, frame);
@@ -228,7 +228,7 @@ static void test_maker_in_c_code(void **state)
 static void test_id_tells(void **state)
 {
 	(void)state;
-	assert_int_equal(layout_of_version(2, 7)->walk.ts_stack_off, 0);
+	assert_int_equal(layout_of_version(2, 7)->walk.runner_kind, KRAIT_RUNNER_ID);
 	start(7);
 	put_running(MAKER, 1);
 	put_running(GUEST, 1);

@@ -50,14 +50,14 @@ static void put_list(uint32_t i, uint32_t first, uint32_t cnt)
 {
 	host_put(interp_addr(i) + layout()->interp_threads_off, cnt ? ts_addr(first) : 0);
 	for (uint32_t k = first; k < first + cnt; k++) {
-		if (layout()->ts_prev_off != KRAIT_NO_OFF)
+		if (layout()->has_prev)
 			host_put(ts_addr(k) + layout()->ts_prev_off,
 				 k > first ? ts_addr(k - 1) : 0);
 		host_put(ts_addr(k) + layout()->ts_next_off,
 			 k + 1 < first + cnt ? ts_addr(k + 1) : 0);
 		host_put(ts_addr(k) + layout()->ts_interp_off, interp_addr(i));
 		host_put(ts_addr(k) + layout()->ts_thread_id_off, id_of(k));
-		if (layout()->ts_native_id_off != KRAIT_NO_OFF)
+		if (layout()->has_native_id)
 			host_put(ts_addr(k) + layout()->ts_native_id_off, 1000 + k);
 		host_put(ts_addr(k) + layout()->ts_frame_off, 0x900000);
 	}
@@ -79,7 +79,7 @@ static int setup(void **state)
 	put_interps(1);
 	put_list(0, 0, 1);
 	/* Where a state's _PyCFrame leads: an innermost frame. */
-	if (layout()->ts_cframe_frame_off != KRAIT_NO_OFF)
+	if (layout()->has_cframe)
 		host_put(0x900000 + layout()->ts_cframe_frame_off, 0x901000);
 	return 0;
 }

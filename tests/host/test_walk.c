@@ -44,12 +44,12 @@ static uint32_t plain_walk(const struct krait_layout *l, uint64_t tstate,
 	uint64_t frame = host_get(tstate + l->ts_frame_off);
 	uint32_t cnt = 0;
 
-	if (l->ts_cframe_frame_off != KRAIT_NO_OFF)
+	if (l->has_cframe)
 		frame = host_get(frame + l->ts_cframe_frame_off);
 	for (; frame; frame = host_get(frame + l->fr_prev_off)) {
 		uint64_t code = host_get(frame + l->fr_code_off) & ~7ULL;
-		bool is_shim = l->fr_owner_off != KRAIT_NO_OFF &&
-			       frame_field(frame, l->fr_owner_off, 1) >= l->shim_owner;
+		bool is_shim =
+			l->has_shims && frame_field(frame, l->fr_owner_off, 1) >= l->shim_owner;
 
 		if (is_shim || !code)
 			continue;
@@ -126,7 +126,7 @@ static void test_long_stack_equals_plain_walk(const struct python *py)
 	}
 	/* What is in chunks is read in bulk, or this test would show nothing; but where threads run
 	 * copies of the bytecode, frames that are kept are read one by one. */
-	if (p.target.python.walk.ts_chunk_off != KRAIT_NO_OFF && !p.target.python.walk.fr_tlbc_off)
+	if (p.target.python.walk.has_chunks && !p.target.python.walk.has_tlbc)
 		assert_true(host.read_cnt < cnt);
 	assert_hash_alone_is_the_same();
 	host_resolve();

@@ -149,37 +149,33 @@ static void check_base_frame(const struct py_layout *l)
 {
 #if PY_VERSION_HEX >= 0x030f0000
 	CHECK(walk.ts_base_frame_off, offsetof(PyThreadState, base_frame));
-#else
-	CHECK(walk.ts_base_frame_off, 0);
 #endif
+	CHECK(walk.has_base_frame, PY_VERSION_HEX >= 0x030f0000);
 }
 
 static void check_collecting(const struct py_layout *l)
 {
 #if PY_VERSION_HEX >= 0x03070000
 	CHECK(walk.interp_id_off, offsetof(PyInterpreterState, id));
-#else
-	CHECK(walk.interp_id_off, KRAIT_NO_OFF);
 #endif
+	CHECK(walk.has_interp_id, PY_VERSION_HEX >= 0x03070000);
 #if PY_VERSION_HEX >= 0x03090000
 	CHECK(walk.interp_collecting_off, offsetof(PyInterpreterState, gc.collecting));
-#else
-	CHECK(walk.interp_collecting_off, KRAIT_NO_OFF);
 #endif
+	CHECK(walk.interp_collects, PY_VERSION_HEX >= 0x03090000);
 #if PY_VERSION_HEX >= 0x030f0000
+	CHECK(walk.collector_kind, KRAIT_COLLECTOR_FRAME);
 	CHECK(walk.interp_gc_frame_off, offsetof(PyInterpreterState, gc.frame));
-	CHECK(walk.interp_gc_stats_off, 0);
 #elif defined(Py_GIL_DISABLED)
-	CHECK(walk.interp_gc_frame_off, 0);
+	CHECK(walk.collector_kind, KRAIT_COLLECTOR_STOPPER);
 	CHECK(walk.interp_gc_stats_off, offsetof(PyInterpreterState, gc.generation_stats));
 	CHECK(walk.interp_gil_off, offsetof(PyInterpreterState, stoptheworld.requester));
-	CHECK(walk.gil_holder_off, KRAIT_NO_OFF);
 #elif PY_VERSION_HEX >= 0x030c0000
+	CHECK(walk.collector_kind, KRAIT_COLLECTOR_GIL);
 	CHECK(walk.interp_gil_off, offsetof(PyInterpreterState, ceval.gil));
 	CHECK(walk.gil_holder_off, offsetof(struct _gil_runtime_state, last_holder));
 #else
-	CHECK(walk.interp_gil_off, KRAIT_NO_OFF);
-	CHECK(walk.gil_holder_off, KRAIT_NO_OFF);
+	CHECK(walk.collector_kind, KRAIT_COLLECTOR_CURRENT);
 #endif
 #if PY_VERSION_HEX >= 0x03070000 && PY_VERSION_HEX < 0x030c0000
 	CHECK(current_off, offsetof(_PyRuntimeState, gilstate.tstate_current));
@@ -202,9 +198,9 @@ static void check_threads(const struct py_layout *l)
 	CHECK(walk.interp_next_off, offsetof(PyInterpreterState, next));
 #if PY_VERSION_HEX >= 0x03000000
 	CHECK(walk.ts_prev_off, offsetof(PyThreadState, prev));
-#else
-	CHECK(walk.ts_prev_off, KRAIT_NO_OFF);
 #endif
+	CHECK(walk.has_prev, PY_VERSION_HEX >= 0x03000000);
+	CHECK(walk.fork_keeps_states, PY_VERSION_HEX < 0x03000000);
 	CHECK(walk.ts_next_off, offsetof(PyThreadState, next));
 	CHECK(walk.ts_interp_off, offsetof(PyThreadState, interp));
 	CHECK(walk.ts_thread_id_off, offsetof(PyThreadState, thread_id));
@@ -215,27 +211,27 @@ static void check_threads(const struct py_layout *l)
 	CHECK(walk.ts_read_bytes, FIELD_END(PyThreadState, datastack_chunk));
 #else
 	CHECK(walk.interp_threads_off, offsetof(PyInterpreterState, tstate_head));
-	CHECK(walk.ts_native_id_off, KRAIT_NO_OFF);
-	CHECK(walk.ts_chunk_off, KRAIT_NO_OFF);
 	CHECK(walk.ts_read_bytes, FIELD_END(PyThreadState, thread_id));
 #endif
+	CHECK(walk.has_native_id, PY_VERSION_HEX >= 0x030b0000);
+	CHECK(walk.has_chunks, PY_VERSION_HEX >= 0x030b0000);
 #if PY_VERSION_HEX >= 0x030d0000
 	CHECK(walk.ts_frame_off, offsetof(PyThreadState, current_frame));
-	CHECK(walk.ts_cframe_frame_off, KRAIT_NO_OFF);
 #elif PY_VERSION_HEX >= 0x030b0000
 	CHECK(walk.ts_frame_off, offsetof(PyThreadState, cframe));
 	CHECK(walk.ts_cframe_frame_off, offsetof(_PyCFrame, current_frame));
 	CHECK(walk.ts_cframe_prev_off, offsetof(_PyCFrame, previous));
 #else
 	CHECK(walk.ts_frame_off, offsetof(PyThreadState, frame));
-	CHECK(walk.ts_cframe_frame_off, KRAIT_NO_OFF);
 #endif
+	CHECK(walk.has_cframe, PY_VERSION_HEX >= 0x030b0000 && PY_VERSION_HEX < 0x030d0000);
 #if PY_VERSION_HEX >= 0x030d0000 || PY_VERSION_HEX < 0x03080000
-	CHECK(walk.ts_stack_off, 0);
+	CHECK(walk.runner_kind, KRAIT_RUNNER_ID);
 #elif PY_VERSION_HEX >= 0x030a0000
+	CHECK(walk.runner_kind, KRAIT_RUNNER_STACK);
 	CHECK(walk.ts_stack_off, offsetof(PyThreadState, cframe));
 #else
-	CHECK(walk.ts_stack_off, KRAIT_NO_OFF);
+	CHECK(walk.runner_kind, KRAIT_RUNNER_LOOP);
 #endif
 }
 
@@ -261,8 +257,6 @@ static void check_threads(const struct py_layout *l)
 #define SHIM_OWNER FRAME_OWNED_BY_INTERPRETER
 #elif PY_VERSION_HEX >= 0x030c0000
 #define SHIM_OWNER FRAME_OWNED_BY_CSTACK
-#else
-#define SHIM_OWNER 255
 #endif
 
 static void check_frames(const struct py_layout *l)
@@ -282,10 +276,13 @@ static void check_frames(const struct py_layout *l)
 #elif PY_VERSION_HEX < 0x030d0000
 	CHECK(walk.fr_entry_off, offsetof(FRAME, owner));
 #endif
-#else
-	CHECK(walk.fr_owner_off, KRAIT_NO_OFF);
 #endif
+#ifdef SHIM_OWNER
+	CHECK(walk.has_shims, 1);
 	CHECK(walk.shim_owner, SHIM_OWNER);
+#else
+	CHECK(walk.has_shims, 0);
+#endif
 	CHECK(walk.fr_first_off, first);
 	CHECK(walk.fr_read_bytes, end - first);
 }
@@ -293,14 +290,14 @@ static void check_frames(const struct py_layout *l)
 static void check_bytecode_copies(const struct py_layout *l)
 {
 #if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030e0000
+	CHECK(walk.has_tlbc, 1);
 	CHECK(walk.fr_tlbc_off, offsetof(_PyInterpreterFrame, tlbc_index));
 	CHECK(walk.co_tlbc_off, offsetof(PyCodeObject, co_tlbc));
 	/* walk.h, frame_bytecode_off */
 	compare("sizeof tlbc_index", 4, sizeof(((_PyInterpreterFrame *)NULL)->tlbc_index));
 	compare("_PyCodeArray.entries", 8, offsetof(_PyCodeArray, entries));
 #else
-	CHECK(walk.fr_tlbc_off, 0);
-	CHECK(walk.co_tlbc_off, 0);
+	CHECK(walk.has_tlbc, 0);
 #endif
 }
 
@@ -312,10 +309,8 @@ static void check_codes(const struct py_layout *l)
 #if PY_VERSION_HEX >= 0x030b0000
 	CHECK(walk.co_qualname_off, offsetof(PyCodeObject, co_qualname));
 	CHECK(walk.co_bytecode_off, offsetof(PyCodeObject, co_code_adaptive));
-#else
-	CHECK(walk.co_qualname_off, KRAIT_NO_OFF);
-	CHECK(walk.co_bytecode_off, KRAIT_NO_OFF);
 #endif
+	CHECK(walk.has_qualname, PY_VERSION_HEX >= 0x030b0000);
 #if PY_VERSION_HEX >= 0x030a0000
 	CHECK(walk.co_lines_off, offsetof(PyCodeObject, co_linetable));
 	CHECK(walk.co_read_bytes, FIELD_END(PyCodeObject, co_linetable));
@@ -328,6 +323,7 @@ static void check_codes(const struct py_layout *l)
 static void check_objects(const struct py_layout *l)
 {
 	CHECK(tp_name_off, offsetof(PyTypeObject, tp_name));
+	CHECK(walk.names_are_bytes, PY_VERSION_HEX < 0x03000000);
 	CHECK(walk.ob_type_off, offsetof(PyObject, ob_type));
 #if PY_VERSION_HEX >= 0x03000000
 	PyASCIIObject kind_1 = {.state = {.kind = 1}};
@@ -340,7 +336,6 @@ static void check_objects(const struct py_layout *l)
 	CHECK(walk.str_ascii_bytes, sizeof(PyASCIIObject));
 	CHECK(walk.str_compact_bytes, sizeof(PyCompactUnicodeObject));
 #else
-	CHECK(walk.str_kind_shift, KRAIT_STR_BYTES);
 	CHECK(walk.str_length_off, offsetof(PyVarObject, ob_size));
 	CHECK(walk.str_ascii_bytes, offsetof(PyStringObject, ob_sval));
 #endif

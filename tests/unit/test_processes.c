@@ -12,20 +12,20 @@
 
 #define ROOM 32768
 
-static struct processes *p;
+static struct processes *table;
 
 static int set_up(void **state)
 {
 	(void)state;
 	kernel_init();
-	p = processes_new(&kernel);
-	return p ? 0 : -1;
+	table = processes_new(&kernel);
+	return table ? 0 : -1;
 }
 
 static int tear_down(void **state)
 {
 	(void)state;
-	processes_free(p);
+	processes_free(table);
 	return 0;
 }
 
@@ -42,13 +42,13 @@ static void ready(pid_t pid, uint32_t num)
 {
 	struct cpython python = python_of(num);
 
-	processes_ready(p, pid, &python);
+	processes_ready(table, pid, &python);
 	memset(&python, 0x55, sizeof(python)); /* it was copied */
 }
 
 static void assert_is(pid_t pid, uint32_t num)
 {
-	const struct cpython python = python_of(num), *known = processes_find(p, pid);
+	const struct cpython python = python_of(num), *known = processes_find(table, pid);
 
 	assert_non_null(known);
 	assert_memory_equal(known, &python, sizeof(python));
@@ -57,10 +57,10 @@ static void assert_is(pid_t pid, uint32_t num)
 static void test_empty(void **state)
 {
 	(void)state;
-	assert_null(processes_find(p, 1));
-	processes_ended(p, 1);
-	processes_forked(p, 1, 2);
-	assert_null(processes_find(p, 2));
+	assert_null(processes_find(table, 1));
+	processes_ended(table, 1);
+	processes_forked(table, 1, 2);
+	assert_null(processes_find(table, 2));
 	processes_free(NULL);
 }
 
@@ -73,10 +73,10 @@ static void test_lives(void **state)
 	assert_is(8, 2);
 	ready(7, 3); /* another program, or a pid's next life */
 	assert_is(7, 3);
-	processes_ended(p, 7);
-	assert_null(processes_find(p, 7));
+	processes_ended(table, 7);
+	assert_null(processes_find(table, 7));
 	assert_is(8, 2);
-	processes_ended(p, 7);
+	processes_ended(table, 7);
 	ready(9, 4);
 	ready(7, 5);
 	assert_is(7, 5);
@@ -89,16 +89,16 @@ static void test_fork(void **state)
 {
 	(void)state;
 	ready(7, 1);
-	processes_forked(p, 7, 70);
-	processes_forked(p, 70, 700);
+	processes_forked(table, 7, 70);
+	processes_forked(table, 70, 700);
 	ready(7, 2);
 	assert_is(70, 1);
-	processes_ended(p, 70);
+	processes_ended(table, 70);
 	assert_is(700, 1);
-	processes_forked(p, 7, 700); /* the pid's next life */
+	processes_forked(table, 7, 700); /* the pid's next life */
 	assert_is(700, 2);
-	processes_forked(p, 70, 7); /* of a parent of which nothing is known */
-	assert_null(processes_find(p, 7));
+	processes_forked(table, 70, 7); /* of a parent of which nothing is known */
+	assert_null(processes_find(table, 7));
 	assert_is(700, 2);
 }
 
@@ -108,18 +108,18 @@ static void test_many_forks(void **state)
 	(void)state;
 	ready(1, 1);
 	for (pid_t pid = 2; pid <= 5000; pid++)
-		processes_forked(p, pid - 1, pid);
+		processes_forked(table, pid - 1, pid);
 	for (pid_t pid = 1; pid <= 5000; pid++)
 		assert_is(pid, 1);
 	for (pid_t pid = 1; pid <= 5000; pid += 2)
-		processes_ended(p, pid);
+		processes_ended(table, pid);
 	for (pid_t pid = 5001; pid <= 10000; pid++)
 		ready(pid, pid);
 	for (pid_t pid = 1; pid <= 10000; pid++) {
 		if (pid > 5000)
 			assert_is(pid, pid);
 		else if (pid % 2)
-			assert_null(processes_find(p, pid));
+			assert_null(processes_find(table, pid));
 		else
 			assert_is(pid, 1);
 	}
@@ -140,7 +140,7 @@ static void test_full(void **state)
 	assert_is(1, 1);
 	assert_is(2, 2);
 	for (pid_t pid = 3; pid <= ROOM; pid++)
-		assert_null(processes_find(p, pid));
+		assert_null(processes_find(table, pid));
 }
 
 /* If all of them live there is no room for one more, and nothing else changes. */
@@ -150,13 +150,13 @@ static void test_all_live(void **state)
 	kernel.is_any_ready = true;
 	for (pid_t pid = 1; pid <= ROOM + 2; pid++)
 		ready(pid, pid);
-	assert_null(processes_find(p, ROOM + 1));
-	assert_null(processes_find(p, ROOM + 2));
+	assert_null(processes_find(table, ROOM + 1));
+	assert_null(processes_find(table, ROOM + 2));
 	ready(5, 6);
 	assert_is(5, 6);
 	for (pid_t pid = 6; pid <= ROOM; pid++)
 		assert_is(pid, pid);
-	processes_ended(p, 5);
+	processes_ended(table, 5);
 	ready(ROOM + 1, 7);
 	assert_is(ROOM + 1, 7);
 }

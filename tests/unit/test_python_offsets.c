@@ -57,6 +57,15 @@ static int parse_with(uint16_t pos, uint64_t value, struct py_layout *l)
 	return err;
 }
 
+/* What all versions that publish offsets have, and what none has. */
+static void assert_facts(const struct krait_layout *l)
+{
+	assert_true(l->has_interp_id && l->interp_collects && l->has_prev && l->has_native_id);
+	assert_true(l->has_chunks && l->has_shims && l->has_qualname);
+	assert_false(l->fork_keeps_states || l->has_cframe || l->names_are_bytes);
+	assert_int_equal(l->runner_kind, KRAIT_RUNNER_ID);
+}
+
 static void test_good(void **state)
 {
 	struct py_layout l;
@@ -69,11 +78,9 @@ static void test_good(void **state)
 	assert_int_equal(l.walk.interp_id_off, 7280);
 	assert_int_equal(l.walk.interp_collecting_off, 7600);
 	assert_int_equal(l.walk.interp_gil_off, 16);
-	assert_int_equal(l.walk.interp_gc_frame_off, 0);
-	assert_int_equal(l.walk.interp_gc_stats_off, 0);
+	assert_int_equal(l.walk.collector_kind, KRAIT_COLLECTOR_GIL);
 	assert_int_equal(l.walk.gil_holder_off, 8);
 	assert_int_equal(l.walk.ts_frame_off, 72);
-	assert_int_equal(l.walk.ts_cframe_frame_off, KRAIT_NO_OFF);
 	assert_int_equal(l.walk.ts_read_bytes, 240);
 	assert_int_equal(l.walk.fr_owner_off, 74);
 	assert_int_equal(l.walk.fr_read_bytes, 75);
@@ -81,6 +88,9 @@ static void test_good(void **state)
 	assert_int_equal(l.walk.co_read_bytes, 144);
 	assert_int_equal(l.walk.str_compact_bytes, 56);
 	assert_int_equal(l.walk.shim_owner, 3);
+	assert_facts(&l.walk);
+	assert_false(l.walk.has_base_frame);
+	assert_false(l.walk.has_tlbc);
 }
 
 static void test_version(void **state)
@@ -189,9 +199,10 @@ static void test_free_threaded(void **state)
 	assert_int_equal(l.walk.str_kind_shift, 2);
 	assert_int_equal(l.walk.interp_collecting_off, 7600);
 	assert_int_equal(l.walk.interp_gil_off, 10760);
-	assert_int_equal(l.walk.gil_holder_off, KRAIT_NO_OFF);
+	assert_int_equal(l.walk.collector_kind, KRAIT_COLLECTOR_STOPPER);
 	assert_int_equal(l.walk.interp_gc_stats_off, 7528);
-	assert_int_equal(l.walk.fr_tlbc_off, 0);
+	assert_facts(&l.walk);
+	assert_false(l.walk.has_tlbc);
 	assert_int_equal(parse_table(TABLE(py313t), 16, 2, &l), -95);
 	/* No room for the numbers of collections before the flag. */
 	assert_int_equal(parse_table(TABLE(py313t), 576, 64, &l), -95);
@@ -204,19 +215,24 @@ static void test_gc_frame(void **state)
 
 	(void)state;
 	assert_int_equal(parse_table(TABLE(py315t), 16, 1, &l), 0);
+	assert_int_equal(l.walk.collector_kind, KRAIT_COLLECTOR_FRAME);
 	assert_int_equal(l.walk.interp_gc_frame_off, 7520);
-	assert_int_equal(l.walk.interp_gc_stats_off, 0);
+	assert_true(l.walk.has_base_frame);
+	assert_facts(&l.walk);
 	assert_int_equal(parse_table(TABLE(py315t), 16, 0, &l), 0);
+	assert_int_equal(l.walk.collector_kind, KRAIT_COLLECTOR_FRAME);
 	assert_int_equal(l.walk.interp_gc_frame_off, 7520);
 	assert_int_equal(parse_table(TABLE(py315t), 768, 124, &l), -95);
 	assert_int_equal(parse_table(TABLE(py315t), 768, UINT64_MAX - 7, &l), -95);
 	assert_int_equal(parse_table(TABLE(py314t), 16, 1, &l), 0);
-	assert_int_equal(l.walk.interp_gc_frame_off, 0);
+	assert_int_equal(l.walk.collector_kind, KRAIT_COLLECTOR_STOPPER);
 	assert_int_equal(l.walk.interp_gc_stats_off, 7528);
+	assert_false(l.walk.has_base_frame);
 }
 
 static void assert_copies(const struct py_layout *l)
 {
+	assert_true(l->walk.has_tlbc);
 	assert_int_equal(l->walk.fr_tlbc_off, 72);
 	assert_int_equal(l->walk.co_tlbc_off, 224);
 	assert_int_equal(l->walk.co_bytecode_off, 232);
@@ -239,7 +255,7 @@ static void test_bytecode_copies(void **state)
 	assert_int_equal(parse_table(TABLE(py314t), 16, 2, &l), -95);
 	/* With the GIL there are none, whatever stands there. */
 	assert_int_equal(parse_table(TABLE(py314t), 16, 0, &l), 0);
-	assert_int_equal(l.walk.fr_tlbc_off, 0);
+	assert_false(l.walk.has_tlbc);
 	assert_int_equal(l.walk.str_kind_shift, 2);
 	/* tlbc_index behind the owner is read too; none, unaligned, or at the frame's end. */
 	assert_int_equal(parse_table(TABLE(py314t), 304, 80, &l), 0);

@@ -85,7 +85,7 @@ static const struct field fields[] = {
 	{{552, 632, 728}, STR, 8, U16(walk.str_length_off)},
 };
 
-/* Free-threaded, from 3.14 on each thread runs a copy of the bytecode; elsewhere these are 0. */
+/* Free-threaded, from 3.14 on each thread runs a copy of the bytecode: has_tlbc. */
 static const struct field tlbc_fields[] = {
 	{{0, 304, 368}, FRAME, 4, U16(walk.fr_tlbc_off)},
 	{{0, 392, 456}, CODE, 8, U16(walk.co_tlbc_off)},
@@ -104,6 +104,7 @@ static const uint16_t gc_frame_pos[MINORS] = {0, 0, 768};
  * three words, pycore_gc.h and pycore_interp_structs.h. */
 static const uint16_t requester_off[MINORS] = {10760, 10864};
 #define GC_STATS_BYTES 72
+#define BASE_FRAME_COL 2   /* 3.15 */
 #define GIL_STRUCT_MAX 512 /* struct _gil_runtime_state: 208 bytes in 3.15.2 */
 
 #define FINALIZING_POS 32    /* runtime_state.finalizing: all three versions */
@@ -133,7 +134,7 @@ static bool take_field(const void *bytes, int col, const struct field *f, struct
 
 	if (size > groups[f->group].max || off > size || f->bytes > size - off || off % f->bytes)
 		return false;
-	if (!f->is_u32 && off >= KRAIT_NO_OFF) /* of PyInterpreterState, which is that large */
+	if (!f->is_u32 && off > UINT16_MAX) /* of PyInterpreterState, which is that large */
 		return false;
 	if (f->is_u32)
 		memcpy(goal, &(uint32_t){off}, sizeof(uint32_t));
@@ -164,6 +165,7 @@ static bool take_free_threaded(const void *bytes, int col, struct py_layout *out
 	if (!flag || col == 0)
 		return flag <= 1;
 	out->walk.str_kind_shift = 8;
+	out->walk.has_tlbc = 1;
 	return flag == 1 && take_fields(bytes, col, FIELDS(tlbc_fields), out) &&
 	       out->walk.fr_tlbc_off && out->walk.co_tlbc_off;
 }
@@ -189,7 +191,7 @@ static int64_t place_in_interp(const void *bytes, int col, uint64_t base, uint64
 {
 	uint64_t max = word(bytes, groups[INTERP].pos[col]);
 
-	if (base >= KRAIT_NO_OFF || off >= KRAIT_NO_OFF - base || base + off + size > max ||
+	if (base > UINT16_MAX || off > UINT16_MAX - base || base + off + size > max ||
 	    (base + off) % size)
 		return -1;
 	return base + off;
@@ -200,6 +202,7 @@ static bool take_gc_frame(const void *bytes, int col, struct krait_layout *walk)
 	int64_t frame = place_in_interp(bytes, col, word(bytes, gc_pos[col]),
 					word(bytes, gc_frame_pos[col]), 8);
 
+	walk->collector_kind = KRAIT_COLLECTOR_FRAME;
 	walk->interp_gc_frame_off = frame;
 	return frame > 0;
 }
@@ -209,8 +212,8 @@ static bool take_requester(const void *bytes, int col, struct krait_layout *walk
 	int64_t stats = place_in_interp(bytes, col, word(bytes, gc_pos[col]),
 					word(bytes, collecting_pos[col]) - GC_STATS_BYTES, 8);
 
+	walk->collector_kind = KRAIT_COLLECTOR_STOPPER;
 	walk->interp_gil_off = requester_off[col];
-	walk->gil_holder_off = KRAIT_NO_OFF;
 	walk->interp_gc_stats_off = stats;
 	return stats > 0;
 }
@@ -219,6 +222,7 @@ static bool take_gil_holder(const void *bytes, int col, struct krait_layout *wal
 {
 	uint64_t gil = word(bytes, gil_pos[col]), holder = word(bytes, holder_pos[col]) - gil;
 
+	walk->collector_kind = KRAIT_COLLECTOR_GIL;
 	walk->gil_holder_off = holder;
 	return gil <= BIG_STRUCT_MAX && holder <= GIL_STRUCT_MAX && holder % 8 == 0;
 }
@@ -271,7 +275,10 @@ int debug_offsets_parse(const void *bytes, struct py_layout *out, const char **w
 		*why = "its debug offsets hold values that cannot be";
 		return -ENOTSUP;
 	}
-	walk->ts_cframe_frame_off = walk->ts_cframe_prev_off = walk->fr_entry_off = KRAIT_NO_OFF;
+	walk->has_prev = walk->has_interp_id = walk->has_native_id = walk->interp_collects = 1;
+	walk->has_chunks = walk->has_shims = walk->has_qualname = 1;
+	walk->has_base_frame = col >= BASE_FRAME_COL;
+	walk->runner_kind = KRAIT_RUNNER_ID;
 	/* FRAME_OWNED_BY_CSTACK in 3.13, FRAME_OWNED_BY_INTERPRETER from 3.14: pycore_frame.h,
 	 * pycore_interpframe_structs.h. */
 	walk->shim_owner = 3;

@@ -29,39 +29,32 @@
 	.str_length_off = 16, .str_state_off = 32, .str_kind_shift = 2, .str_ascii_bytes = 40,     \
 	.str_compact_bytes = 56
 /* struct _ts: the list links come first since 3.4. */
-#define THREAD_LINKS .ts_prev_off = 0, .ts_next_off = 8, .ts_interp_off = 16
-/* Who collects garbage. Up to 3.11 one field tells who holds the GIL (py_layout.current_off). */
-#define NO_GIL_STRUCT .interp_gil_off = KRAIT_NO_OFF, .gil_holder_off = KRAIT_NO_OFF
-#define NO_COLLECTING .interp_collecting_off = KRAIT_NO_OFF, NO_GIL_STRUCT
+#define THREAD_LINKS .has_prev = 1, .ts_prev_off = 0, .ts_next_off = 8, .ts_interp_off = 16
 /* PyCodeObject of 3.6 and 3.7: code.h. */
 #define CODE_FIELDS_37                                                                             \
-	.co_first_line_off = 36, .co_file_off = 96, .co_name_off = 104, .co_lines_off = 112,       \
-	.co_qualname_off = KRAIT_NO_OFF, .co_bytecode_off = KRAIT_NO_OFF
+	.co_first_line_off = 36, .co_file_off = 96, .co_name_off = 104, .co_lines_off = 112
 /*
  * 3.8 to 3.10, where co_posonlyargcount pushes the rest on: code.h, cpython/code.h. co_lnotab, in
  * 3.10 co_linetable, is at 120.
  */
 #define CODE_FIELDS_LNOTAB                                                                         \
-	.co_first_line_off = 40, .co_file_off = 104, .co_name_off = 112, .co_lines_off = 120,      \
-	.co_qualname_off = KRAIT_NO_OFF, .co_bytecode_off = KRAIT_NO_OFF
-/* What versions with frames on the heap do not have: PyFrameObject, frameobject.h. */
-#define HEAP_FRAMES                                                                                \
-	.ts_native_id_off = KRAIT_NO_OFF, .ts_cframe_frame_off = KRAIT_NO_OFF,                     \
-	.ts_cframe_prev_off = KRAIT_NO_OFF, .fr_entry_off = KRAIT_NO_OFF,                          \
-	.ts_chunk_off = KRAIT_NO_OFF, .fr_prev_off = 24, .fr_code_off = 32,                        \
-	.fr_owner_off = KRAIT_NO_OFF, .shim_owner = 255
+	.co_first_line_off = 40, .co_file_off = 104, .co_name_off = 112, .co_lines_off = 120
+/* Frames that are objects on the heap: PyFrameObject, frameobject.h. */
+#define HEAP_FRAMES .fr_prev_off = 24, .fr_code_off = 32
 
-/* PyThreadState has no link back; f_lasti is in bytes, any of which an instruction may lie at. */
+/* PyThreadState has no link back, and those of threads that a fork has not taken along stay, up to
+ * 3.3 (Python/ceval.c, PyEval_ReInitThreads); f_lasti is in bytes, any of which an instruction may
+ * lie at. */
 static const struct py_layout layout_27 = {
 	.walk = {.interp_next_off = 0,
 		 .interp_threads_off = 8,
-		 .interp_id_off = KRAIT_NO_OFF,
-		 NO_COLLECTING,
-		 .ts_prev_off = KRAIT_NO_OFF,
+		 .collector_kind = KRAIT_COLLECTOR_CURRENT,
+		 .fork_keeps_states = 1,
 		 .ts_next_off = 0,
 		 .ts_interp_off = 8,
 		 .ts_frame_off = 16,
 		 .ts_thread_id_off = 144,
+		 .runner_kind = KRAIT_RUNNER_ID,
 		 .ts_read_bytes = 152,
 		 HEAP_FRAMES,
 		 .fr_first_off = 24,
@@ -72,8 +65,6 @@ static const struct py_layout layout_27 = {
 		 .co_file_off = 80,
 		 .co_name_off = 88,
 		 .co_lines_off = 104,
-		 .co_qualname_off = KRAIT_NO_OFF,
-		 .co_bytecode_off = KRAIT_NO_OFF,
 		 .co_read_bytes = 112,
 		 .lines_kind = KRAIT_LINES_LNOTAB_UNSIGNED,
 		 .ob_type_off = 8,
@@ -84,7 +75,7 @@ static const struct py_layout layout_27 = {
 		 .str_state_off = 16,
 		 .str_ascii_bytes = 36,
 		 .str_compact_bytes = 36,
-		 .str_kind_shift = KRAIT_STR_BYTES},
+		 .names_are_bytes = 1},
 	.interp_modules_off = 16,
 	.tp_name_off = 24,
 };
@@ -93,11 +84,11 @@ static const struct py_layout layout_27 = {
 static const struct py_layout layouts[] = {
 	[6] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
-			.interp_id_off = KRAIT_NO_OFF,
-			NO_COLLECTING,
+			.collector_kind = KRAIT_COLLECTOR_CURRENT,
 			THREAD_LINKS,
 			.ts_frame_off = 24,
 			.ts_thread_id_off = 152,
+			.runner_kind = KRAIT_RUNNER_ID,
 			.ts_read_bytes = 160,
 			HEAP_FRAMES,
 			.fr_first_off = 24,
@@ -113,11 +104,13 @@ static const struct py_layout layouts[] = {
 	       .tp_name_off = 24},
 	[7] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
+			.has_interp_id = 1,
 			.interp_id_off = 16,
-			NO_COLLECTING,
+			.collector_kind = KRAIT_COLLECTOR_CURRENT,
 			THREAD_LINKS,
 			.ts_frame_off = 24,
 			.ts_thread_id_off = 176,
+			.runner_kind = KRAIT_RUNNER_ID,
 			.ts_read_bytes = 184,
 			HEAP_FRAMES,
 			.fr_first_off = 24,
@@ -137,12 +130,13 @@ static const struct py_layout layouts[] = {
 	       .tp_name_off = 24},
 	[8] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
+			.has_interp_id = 1,
 			.interp_id_off = 16,
-			NO_COLLECTING,
+			.collector_kind = KRAIT_COLLECTOR_CURRENT,
 			THREAD_LINKS,
 			.ts_frame_off = 24,
 			.ts_thread_id_off = 176,
-			.ts_stack_off = KRAIT_NO_OFF,
+			.runner_kind = KRAIT_RUNNER_LOOP,
 			.ts_read_bytes = 184,
 			HEAP_FRAMES,
 			.fr_first_off = 24,
@@ -162,13 +156,15 @@ static const struct py_layout layouts[] = {
 	       .tp_name_off = 24},
 	[9] = {.walk = {.interp_next_off = 0,
 			.interp_threads_off = 8,
+			.has_interp_id = 1,
 			.interp_id_off = 24,
+			.interp_collects = 1,
 			.interp_collecting_off = 816,
-			NO_GIL_STRUCT,
+			.collector_kind = KRAIT_COLLECTOR_CURRENT,
 			THREAD_LINKS,
 			.ts_frame_off = 24,
 			.ts_thread_id_off = 176,
-			.ts_stack_off = KRAIT_NO_OFF,
+			.runner_kind = KRAIT_RUNNER_LOOP,
 			.ts_read_bytes = 184,
 			HEAP_FRAMES,
 			.fr_first_off = 24,
@@ -187,12 +183,15 @@ static const struct py_layout layouts[] = {
 	       .tp_name_off = 24},
 	[10] = {.walk = {.interp_next_off = 0,
 			 .interp_threads_off = 8,
+			 .has_interp_id = 1,
 			 .interp_id_off = 24,
+			 .interp_collects = 1,
 			 .interp_collecting_off = 816,
-			 NO_GIL_STRUCT,
+			 .collector_kind = KRAIT_COLLECTOR_CURRENT,
 			 THREAD_LINKS,
 			 .ts_frame_off = 24,
 			 .ts_thread_id_off = 176,
+			 .runner_kind = KRAIT_RUNNER_STACK,
 			 .ts_stack_off = 48, /* cframe */
 			 .ts_read_bytes = 184,
 			 HEAP_FRAMES,
@@ -212,31 +211,37 @@ static const struct py_layout layouts[] = {
 		.tp_name_off = 24},
 	[11] = {.walk = {.interp_next_off = 0,
 			 .interp_threads_off = 16,
+			 .has_interp_id = 1,
 			 .interp_id_off = 48,
+			 .interp_collects = 1,
 			 .interp_collecting_off = 848,
-			 NO_GIL_STRUCT,
+			 .collector_kind = KRAIT_COLLECTOR_CURRENT,
 			 THREAD_LINKS,
 			 .ts_thread_id_off = 152,
+			 .has_native_id = 1,
 			 .ts_native_id_off = 160,
 			 .ts_frame_off = 56,
+			 .has_cframe = 1,
 			 .ts_cframe_frame_off = 8,
 			 .ts_cframe_prev_off = 16,
+			 .has_chunks = 1,
 			 .ts_chunk_off = 296,
+			 .runner_kind = KRAIT_RUNNER_STACK,
 			 .ts_stack_off = 56,
 			 .ts_read_bytes = 304,
 			 .fr_first_off = 32,
 			 .fr_code_off = 32,
 			 .fr_prev_off = 48,
 			 .fr_instr_off = 56,
-			 .fr_owner_off = 69,
+			 .fr_owner_off = 69, /* of which none is a shim's */
 			 .fr_read_bytes = 38,
-			 .shim_owner = 255,  /* 3.11 pushes no shim frames */
 			 .fr_entry_off = 68, /* is_entry */
 			 .fr_entry_min = 1,
 			 .instr_kind = KRAIT_INSTR_PTR,
 			 .co_first_line_off = 72,
 			 .co_file_off = 112,
 			 .co_name_off = 120,
+			 .has_qualname = 1,
 			 .co_qualname_off = 128,
 			 .co_lines_off = 136,
 			 .co_bytecode_off = 184,
@@ -251,17 +256,24 @@ static const struct py_layout layouts[] = {
 		.tp_name_off = 24},
 	[12] = {.walk = {.interp_next_off = 0,
 			 .interp_threads_off = 72,
+			 .has_interp_id = 1,
 			 .interp_id_off = 8,
+			 .interp_collects = 1,
 			 .interp_collecting_off = 312,
+			 .collector_kind = KRAIT_COLLECTOR_GIL,
 			 .interp_gil_off = 384,
 			 .gil_holder_off = 8,
 			 THREAD_LINKS,
 			 .ts_thread_id_off = 136,
+			 .has_native_id = 1,
 			 .ts_native_id_off = 144,
 			 .ts_frame_off = 56,
+			 .has_cframe = 1,
 			 .ts_cframe_frame_off = 0,
 			 .ts_cframe_prev_off = 8,
+			 .has_chunks = 1,
 			 .ts_chunk_off = 232,
+			 .runner_kind = KRAIT_RUNNER_STACK,
 			 .ts_stack_off = 56,
 			 .ts_read_bytes = 240,
 			 .fr_first_off = 0,
@@ -270,6 +282,7 @@ static const struct py_layout layouts[] = {
 			 .fr_instr_off = 56,
 			 .fr_owner_off = 70,
 			 .fr_read_bytes = 71,
+			 .has_shims = 1,
 			 .shim_owner = 3,    /* FRAME_OWNED_BY_CSTACK, pycore_frame.h */
 			 .fr_entry_off = 70, /* the shim is the entry frame */
 			 .fr_entry_min = 3,
@@ -277,6 +290,7 @@ static const struct py_layout layouts[] = {
 			 .co_first_line_off = 68,
 			 .co_file_off = 112,
 			 .co_name_off = 120,
+			 .has_qualname = 1,
 			 .co_qualname_off = 128,
 			 .co_lines_off = 136,
 			 .co_bytecode_off = 192,
@@ -307,9 +321,7 @@ const struct py_layout *layout_of_version(unsigned int major, unsigned int minor
 
 static uint16_t span_end(uint16_t end, uint16_t off, uint16_t bytes)
 {
-	if (off == KRAIT_NO_OFF || off + bytes <= end)
-		return end;
-	return off + bytes;
+	return off + bytes > end ? off + bytes : end;
 }
 
 static uint16_t span_first(uint16_t first, uint16_t off)
@@ -327,7 +339,8 @@ void layout_set_spans(struct krait_layout *walk)
 	end = span_end(end, walk->ts_thread_id_off, 8);
 	end = span_end(end, walk->ts_native_id_off, 8);
 	end = span_end(end, walk->ts_frame_off, 8);
-	end = span_end(end, walk->ts_base_frame_off, 8);
+	if (walk->has_base_frame)
+		end = span_end(end, walk->ts_base_frame_off, 8);
 	walk->ts_read_bytes = span_end(end, walk->ts_chunk_off, 8);
 
 	walk->fr_first_off = span_first(walk->fr_code_off, walk->fr_prev_off);
@@ -336,7 +349,7 @@ void layout_set_spans(struct krait_layout *walk)
 	end = span_end(0, walk->fr_code_off, 8);
 	end = span_end(end, walk->fr_prev_off, 8);
 	end = span_end(end, walk->fr_instr_off, walk->instr_kind == KRAIT_INSTR_PTR ? 8 : 4);
-	if (walk->fr_tlbc_off)
+	if (walk->has_tlbc)
 		end = span_end(end, walk->fr_tlbc_off, 4);
 	walk->fr_read_bytes = span_end(end, walk->fr_owner_off, 1) - walk->fr_first_off;
 

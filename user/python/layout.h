@@ -45,7 +45,8 @@ const struct py_layout *layout_of_version(unsigned int major, unsigned int minor
 /* Whether krait knows that version at all: by a table here, or by the one it publishes. */
 bool layout_is_supported(unsigned int major, unsigned int minor);
 
-/* Sets the read_bytes and fr_first_off fields of *walk from its offsets. */
+/* Sets the read_bytes and fr_first_off fields of *walk, which is of 3.13 or later, from its
+ * offsets. */
 void layout_set_spans(struct krait_layout *walk);
 
 #endif

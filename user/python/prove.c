@@ -103,8 +103,7 @@ static int read_frame(const struct attempt *a, uint64_t addr, char *buf)
 
 static bool is_shim(const struct krait_layout *w, const char *frame)
 {
-	return w->fr_owner_off != KRAIT_NO_OFF && w->shim_owner != 255 &&
-	       (uint8_t)frame[w->fr_owner_off] >= w->shim_owner;
+	return w->has_shims && (uint8_t)frame[w->fr_owner_off] >= w->shim_owner;
 }
 
 /* From the innermost frame outwards until one leads to a code object: the outer ones hold still. */
@@ -129,7 +128,7 @@ static void walk_thread_frames(struct attempt *a, const char *ts)
 {
 	uint64_t addr = u64_at(ts, a->walk->ts_frame_off);
 
-	if (a->walk->ts_cframe_frame_off != KRAIT_NO_OFF) {
+	if (a->walk->has_cframe) {
 		if (!is_pointer(addr) || read_u64(a, addr + a->walk->ts_cframe_frame_off, &addr))
 			return;
 	}
@@ -151,7 +150,7 @@ static bool is_thread(const struct attempt *a, const char *ts)
 
 	return is_pointer(thread_id) && !read_u64(a, thread_id, &self) && self == thread_id;
 #else
-	if (a->walk->ts_native_id_off == KRAIT_NO_OFF)
+	if (!a->walk->has_native_id)
 		return is_pointer(u64_at(ts, a->walk->ts_thread_id_off));
 	return procfs_has_ns_tid(a->args->proc, u64_at(ts, a->walk->ts_native_id_off));
 #endif
@@ -169,7 +168,7 @@ static enum attempt_result walk_threads(struct attempt *a, uint64_t interp)
 		if (!is_pointer(addr) || read_memory(a, addr, ts, w->ts_read_bytes) ||
 		    u64_at(ts, w->ts_interp_off) != interp)
 			return BROKEN;
-		if (w->ts_prev_off != KRAIT_NO_OFF && u64_at(ts, w->ts_prev_off) != prev)
+		if (w->has_prev && u64_at(ts, w->ts_prev_off) != prev)
 			return BROKEN;
 		/* A state may outlive its thread, or wait for it: one living thread is enough. */
 		if (is_thread(a, ts)) {

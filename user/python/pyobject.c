@@ -158,7 +158,7 @@ int pyreader_int(struct pyreader *r, uint64_t addr, uint64_t *out)
 
 static bool has_bytes(const struct pyreader *r)
 {
-	return r->walk->str_kind_shift == KRAIT_STR_BYTES;
+	return r->walk->names_are_bytes;
 }
 
 static uint64_t str_flag(const struct pyreader *r)

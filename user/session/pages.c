@@ -115,7 +115,7 @@ static void touch_str(struct pages *p, uint64_t addr, uint32_t max)
 {
 	const struct krait_layout *l = p->walk;
 	uint64_t length = addr ? word_at(p, addr + l->str_length_off) : 0;
-	bool is_bytes = l->str_kind_shift == KRAIT_STR_BYTES;
+	bool is_bytes = l->names_are_bytes;
 	uint32_t state = is_bytes ? 0 : word_at(p, addr + l->str_state_off) >> l->str_kind_shift;
 	uint32_t width = is_bytes ? 1 : state & 7;
 	bool is_ascii = is_bytes || state & 16; /* PyASCIIObject.state, from the kind on */
@@ -145,7 +145,7 @@ static void touch_code(struct pages *p, uint64_t code)
 		return;
 	*seen = code;
 	touch_str(p, word_of(fields, l->co_name_off), KRAIT_NAME_BYTES);
-	if (l->co_qualname_off != KRAIT_NO_OFF)
+	if (l->has_qualname)
 		touch_str(p, word_of(fields, l->co_qualname_off), KRAIT_NAME_BYTES);
 	touch_str(p, word_of(fields, l->co_file_off), KRAIT_FILE_BYTES);
 	touch_lines(p, word_of(fields, l->co_lines_off));
@@ -174,7 +174,7 @@ static uint64_t touch_innermost(struct pages *p, const uint8_t *fields)
 	uint64_t frame = word_of(fields, l->ts_frame_off);
 	uint64_t words[CFRAME_WORDS] = {};
 
-	if (!frame || l->ts_cframe_frame_off == KRAIT_NO_OFF)
+	if (!frame || !l->has_cframe)
 		return frame;
 	if (!read_at(p, frame, words, sizeof(words)))
 		return 0;
@@ -191,7 +191,7 @@ static void touch_thread(struct pages *p)
 	if (!p->absent->tstate_addr ||
 	    !read_at(p, p->absent->tstate_addr, fields, at_most(l->ts_read_bytes)))
 		return;
-	prev = l->ts_prev_off == KRAIT_NO_OFF ? 0 : word_of(fields, l->ts_prev_off);
+	prev = l->has_prev ? word_of(fields, l->ts_prev_off) : 0;
 	if (prev)
 		word_at(p, prev + l->ts_next_off);
 	touch_frames(p, touch_innermost(p, fields));
