@@ -3,6 +3,9 @@
  * krait in the kernel: one program on a cpu-clock timer per CPU, and three on the scheduler's
  * tracepoints.
  *
+ * An event source (krait_tick, so far the only one) says what has happened to the running task;
+ * take_stack finds its Python stack; sample_emit writes the sample, with the event and its value.
+ *
  * A tick costs in proportion to what it has to find out. Not a target: a look at what this CPU
  * remembers of it. A stack that user space knows: the thread state checked, the frames read in bulk
  * and hashed, one SAMPLE of 40 bytes written. A stack new in this epoch: walked again and kept, its
@@ -118,7 +121,7 @@ static __always_inline long platform_send(void *record, __u32 n, bool wake)
 	return err;
 }
 
-/* ---- The tick ---- */
+/* ---- The running task: its thread, its stack ---- */
 
 static __always_inline struct thread_key thread_key_of(struct task_struct *task)
 {
@@ -329,32 +332,6 @@ static __always_inline void count_release(__u64 *cnt)
 #endif
 }
 
-/* Puts the sample into the CPU's ring, which only this CPU's ticks write to. */
-static __always_inline enum krait_loss sample_send(struct scratch *s)
-{
-	__u64 *cnt = &s->cpu.samples_written;
-	__u32 cpu = bpf_get_smp_processor_id();
-	__u32 slot = cpu * s->cpu.sample_slots + (*cnt & (s->cpu.sample_slots - 1));
-	struct krait_sample_rec *rec = bpf_map_lookup_elem(&samples, &slot);
-
-	if (!rec || *cnt - s->cpu.samples_read >= s->cpu.sample_slots)
-		return KRAIT_LOSS_RING_FULL;
-	*rec = (struct krait_sample_rec){
-		.h = {.kind = KRAIT_SAMPLE, .flags = s->walk.flags, .bytes = sizeof(*rec)},
-		.time_ns = s->now_ns,
-		.stack_id = s->stack_id,
-		.pid = recent_of(s)->pid,
-		.tid = recent_of(s)->tid,
-		.cpu = cpu,
-		.weight = s->weight,
-	};
-	count_release(cnt);
-	s->cpu.counters[KRAIT_CNT_SAMPLES] += s->weight;
-	if (s->walk.flags & KRAIT_STACK_TRUNCATED)
-		platform_count(KRAIT_CNT_TRUNCATED, s->weight);
-	return KRAIT_LOSS_NONE;
-}
-
 /* Looks for the thread's state, where its earlier ticks found it or in the list. 0 or a loss. */
 KRAIT_GLOBAL int thread_learn(struct scratch *s)
 {
@@ -402,11 +379,11 @@ static __always_inline enum krait_loss stack_walk(struct scratch *s, struct rece
 }
 
 /*
- * A tick on a target: from its thread to its sample. A thread that is in its exit has neither a
- * Python stack nor a name, whatever it seems to have: is_exiting. What Python calls one that is
- * outside is told by its thread pointer, or not (arm64: by the state that it does not have).
+ * From the thread to the id of its stack. A thread that is in its exit has neither a Python stack
+ * nor a name, whatever it seems to have: is_exiting. What Python calls one that is outside is told
+ * by its thread pointer, or not (arm64: by the state that it does not have).
  */
-static __always_inline enum krait_loss sample(struct scratch *s, struct recent *r, bool exits)
+static __always_inline enum krait_loss thread_stack(struct scratch *s, struct recent *r, bool exits)
 {
 	enum krait_loss loss = exits ? KRAIT_LOSS_NO_FRAME : stack_walk(s, r);
 	bool outside = loss == KRAIT_LOSS_NO_FRAME || loss == KRAIT_LOSS_NO_PYTHON_THREAD;
@@ -417,8 +394,7 @@ static __always_inline enum krait_loss sample(struct scratch *s, struct recent *
 		s->walk.flags |= KRAIT_STACK_GC;
 	if (!r->is_named && !exits && (s->key.thread_id || !outside))
 		thread_name(s);
-	loss = outside ? outside_know(s) : stack_know(s);
-	return loss ?: sample_send(s);
+	return outside ? outside_know(s) : stack_know(s);
 }
 
 /* Puts the target's layout into the scratch, if it is not there from the last tick: layouts are
@@ -448,21 +424,6 @@ static __always_inline bool is_exiting(const struct task_struct *task, __u64 ip)
 	return (__s64)ip < 0 && task->flags & PF_EXITING;
 }
 
-/* Prepares the CPU's scratch for the target and takes the sample. */
-static __always_inline enum krait_loss target_tick(struct scratch *s, struct recent *r,
-						   struct task_struct *task, __u64 ip)
-{
-	s->host_tid = r->host_tid;
-	s->epoch = r->epoch;
-	s->now_ns = bpf_ktime_get_ns();
-	s->key = thread_key_of(task);
-	s->needs_own = r->needs_own;
-	s->is_in_eval = ip - proc_of(s)->addrs.eval < proc_of(s)->addrs.eval_bytes;
-	if (!layout_load(s))
-		return KRAIT_LOSS_LAYOUT_MISSING;
-	return sample(s, r, is_exiting(task, ip));
-}
-
 /* Whether thread states may be left in the process from before a fork, one of which could pass for
  * this thread's. The main thread is the one that called fork. */
 static __always_inline bool needs_own_state(const struct recent *r, const struct krait_proc *p)
@@ -472,10 +433,10 @@ static __always_inline bool needs_own_state(const struct recent *r, const struct
 }
 
 /*
- * Finds out what the tick hit, into its struct recent. It is remembered where nothing can change
+ * Finds out what the event hit, into its struct recent. It is remembered where nothing can change
  * without a new generation: a process that is to be asked about again soon is not.
  */
-KRAIT_GLOBAL int tick_learn(struct scratch *s)
+KRAIT_GLOBAL int task_learn(struct scratch *s)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 now_ns = bpf_ktime_get_ns();
@@ -496,8 +457,8 @@ KRAIT_GLOBAL int tick_learn(struct scratch *s)
 	p = s->mm && r->pid ? proc_of_tick(r->pid, s->mm) : NULL;
 	if (!p)
 		return 0;
-	if (p->state == KRAIT_PROC_UNKNOWN)
-		__sync_fetch_and_add(&p->unknown_ticks, s->weight);
+	if (p->state == KRAIT_PROC_UNKNOWN && s->event == KRAIT_EVENT_CPU_CLOCK)
+		__sync_fetch_and_add(&p->unknown_ticks, s->value);
 	if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_IGNORED)
 		proc_ask(p, r->pid, now_ns);
 	r->proc = *p;
@@ -509,16 +470,132 @@ KRAIT_GLOBAL int tick_learn(struct scratch *s)
 	return 0;
 }
 
-/* A tick on a Python. */
-static __always_inline enum krait_loss python_tick(struct scratch *s, struct recent *r,
-						   struct task_struct *task, __u64 ip)
+/*
+ * Takes the stack of the running task, a Python's, which an event has hit at `ip`: user space has
+ * it then, or will have it before the sample. Its id is s->stack_id. 0 or why there is none.
+ */
+static __always_inline enum krait_loss take_stack(struct scratch *s, struct recent *r,
+						  struct task_struct *task, __u64 ip)
 {
 	if (r->state == KRAIT_PROC_STARTING)
 		return KRAIT_LOSS_STARTING;
 	if (r->state == KRAIT_PROC_UNSUPPORTED)
 		return KRAIT_LOSS_UNSUPPORTED;
-	return target_tick(s, r, task, ip);
+	s->host_tid = r->host_tid;
+	s->epoch = r->epoch;
+	s->now_ns = bpf_ktime_get_ns();
+	s->key = thread_key_of(task);
+	s->needs_own = r->needs_own;
+	s->is_in_eval = ip - proc_of(s)->addrs.eval < proc_of(s)->addrs.eval_bytes;
+	if (!layout_load(s))
+		return KRAIT_LOSS_LAYOUT_MISSING;
+	return thread_stack(s, r, is_exiting(task, ip));
 }
+
+/* ---- From an event to its sample ---- */
+
+/*
+ * Emits the sample of an event that took the stack s->stack_id, into the CPU's ring. `event` is a
+ * constant: a program that has only the CPU clock is as small as if there were no other.
+ */
+static __always_inline enum krait_loss sample_emit(struct scratch *s, __u32 event, __u64 *counters)
+{
+	__u64 *cnt = &s->cpu.samples_written;
+	__u32 cpu = bpf_get_smp_processor_id();
+	__u32 slot = cpu * s->cpu.sample_slots + (*cnt & (s->cpu.sample_slots - 1));
+	struct krait_sample_rec *rec = bpf_map_lookup_elem(&samples, &slot);
+
+	if (!rec || *cnt - s->cpu.samples_read >= s->cpu.sample_slots)
+		return KRAIT_LOSS_RING_FULL;
+	*rec = (struct krait_sample_rec){
+		.h = {.kind = KRAIT_SAMPLE, .flags = s->walk.flags, .bytes = sizeof(*rec)},
+		.time_ns = s->now_ns,
+		.stack_id = s->stack_id,
+		.pid = recent_of(s)->pid,
+		.tid = recent_of(s)->tid,
+		.cpu = cpu,
+		.weight = event == KRAIT_EVENT_CPU_CLOCK ? s->value : 0,
+	};
+	if (event != KRAIT_EVENT_CPU_CLOCK) {
+		struct krait_event_sample_rec *more = (struct krait_event_sample_rec *)rec;
+
+		more->sample.h.bytes = sizeof(*more);
+		more->event = event;
+		more->pad = 0;
+		more->value = s->value;
+	}
+	count_release(cnt);
+	counters[KRAIT_CNT_SAMPLES] += s->value;
+	if (s->walk.flags & KRAIT_STACK_TRUNCATED)
+		platform_count(KRAIT_CNT_TRUNCATED, s->value);
+	return KRAIT_LOSS_NONE;
+}
+
+/* What is known of the running task, into its struct recent. */
+static __always_inline struct recent *recent_find(struct scratch *s, struct task_struct *task)
+{
+	__u32 tid = task->pid, now_epoch = epoch;
+	__u64 mm = (__u64)task->mm;
+	struct recent *r = &s->recents[tid & (RECENT_CNT - 1)];
+
+	keep_bounds(r); /* or it is computed again for each use */
+	if (r->host_tid != tid || r->proc.mm != mm || r->epoch != now_epoch ||
+	    r->generation != generation) {
+		s->mm = mm;
+		s->host_tid = tid;
+		s->epoch = now_epoch;
+		task_learn(s);
+	}
+	return r;
+}
+
+/* An event on a Python: its sample, or the reason why there is none. */
+static __always_inline void event_on_python(struct scratch *s, struct recent *r,
+					    struct task_struct *task, __u64 ip, __u32 event,
+					    __u64 *counters)
+{
+	__u32 loss = take_stack(s, r, task, ip);
+
+	loss = loss ?: sample_emit(s, event, counters);
+	if (!loss)
+		return;
+	keep_bounds(loss); /* or two comparisons become one, of which a verifier learns nothing */
+	if (loss < KRAIT_CNT_CNT)
+		counters[loss] += s->value;
+	if (loss == KRAIT_LOSS_THREAD_UNREADABLE || loss == KRAIT_LOSS_RUNTIME_UNREADABLE)
+		absent_tell(s, 0, 0);
+}
+
+/*
+ * What every event source ends with: the event has hit the running task at the instruction `ip`,
+ * and stands for `value` of its periods. `counters` is the event's ledger, of this CPU.
+ */
+static __always_inline void event_take(struct scratch *s, __u32 event, __u64 value, __u64 ip,
+				       __u64 *counters)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct recent *r;
+	__u64 began_ns;
+	bool is_timed;
+
+	s->event = event;
+	s->value = value;
+	s->cpu.ticks++;
+	r = recent_find(s, task);
+	if (r->state == KRAIT_PROC_IGNORED || r->state == KRAIT_PROC_UNKNOWN) {
+		counters[r->state == KRAIT_PROC_UNKNOWN ? KRAIT_CNT_UNKNOWN_TICKS
+							: KRAIT_CNT_OTHER_TICKS] += s->value;
+		return;
+	}
+	counters[KRAIT_CNT_TARGET_TICKS] += s->value;
+	is_timed = !(s->cpu.target_ticks++ & (KRAIT_TIMED_EVERY - 1));
+	began_ns = is_timed ? bpf_ktime_get_ns() : 0;
+	event_on_python(s, r, task, ip, event, counters);
+	if (is_timed)
+		s->cpu.timed_ns += bpf_ktime_get_ns() - began_ns;
+}
+
+/* ---- The event source: a tick of the CPU's clock ---- */
 
 /*
  * From 6.13 on each function with 64 bytes of stack or more has them on a page of its own for each
@@ -541,43 +618,11 @@ static __always_inline void stay_on_kernel_stack(void *ctx)
 SEC("perf_event")
 int krait_tick(struct bpf_perf_event_data *ctx)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct scratch *s = scratch_get();
-	__u32 tid = task->pid, now_epoch = epoch;
-	__u64 mm = (__u64)task->mm, began_ns;
-	enum krait_loss loss;
-	bool is_timed;
-	struct recent *r;
 
 	stay_on_kernel_stack(ctx);
-	if (!s)
-		return 0;
-	s->weight = tick_weight;
-	s->cpu.ticks++;
-	r = &s->recents[tid & (RECENT_CNT - 1)];
-	keep_bounds(r); /* or it is computed again for each use */
-	if (r->host_tid != tid || r->proc.mm != mm || r->epoch != now_epoch ||
-	    r->generation != generation) {
-		s->mm = mm;
-		s->host_tid = tid;
-		s->epoch = now_epoch;
-		tick_learn(s);
-	}
-	if (r->state == KRAIT_PROC_IGNORED || r->state == KRAIT_PROC_UNKNOWN) {
-		s->cpu.counters[r->state == KRAIT_PROC_UNKNOWN ? KRAIT_CNT_UNKNOWN_TICKS
-							       : KRAIT_CNT_OTHER_TICKS] +=
-			s->weight;
-		return 0;
-	}
-	s->cpu.counters[KRAIT_CNT_TARGET_TICKS] += s->weight;
-	is_timed = !(s->cpu.target_ticks++ & (KRAIT_TIMED_EVERY - 1));
-	began_ns = is_timed ? bpf_ktime_get_ns() : 0;
-	loss = python_tick(s, r, task, PT_REGS_IP(&ctx->regs));
-	if (loss)
-		platform_count(loss, s->weight);
-	if (loss == KRAIT_LOSS_THREAD_UNREADABLE || loss == KRAIT_LOSS_RUNTIME_UNREADABLE)
-		absent_tell(s, 0, 0);
-	if (is_timed)
-		s->cpu.timed_ns += bpf_ktime_get_ns() - began_ns;
+	if (s)
+		event_take(s, KRAIT_EVENT_CPU_CLOCK, tick_weight, PT_REGS_IP(&ctx->regs),
+			   s->cpu.counters);
 	return 0;
 }

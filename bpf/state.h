@@ -134,7 +134,8 @@ struct scratch {
 			__u32 host_tid; /* of the tick's thread: its place among the recents */
 			__u32 epoch;
 			__u64 mm;
-			__u32 weight; /* ticks that this one stands for */
+			__u64 value; /* what the event stands for, and which it is: */
+			__u32 event; /* as in a SAMPLE */
 			/* This stack holds a frame with a fault, or a code object that is not
 			 * trusted yet: look again at the next tick. */
 			__u32 is_unsettled;

@@ -52,6 +52,7 @@ enum krait_kind {
 	/* In a recording alone: its first record, and its last. */
 	KRAIT_HEAD = 5,
 	KRAIT_TAIL = 6,
+	KRAIT_EVENT = 7, /* what is sampled besides the CPU's clock */
 };
 
 struct krait_hdr {
@@ -162,6 +163,10 @@ struct krait_stack_rec {
 	/* then frame_cnt struct krait_frame, innermost first */
 };
 
+/* Every sample is of an event. This one, a tick of a CPU's clock, needs no description, and a
+ * sample of it does not say so. Its period is that of the HEAD's freq_hz. */
+#define KRAIT_EVENT_CPU_CLOCK 0
+
 struct krait_sample_rec {
 	struct krait_hdr h; /* flags: those of its STACK */
 	__u64 time_ns;	    /* CLOCK_MONOTONIC */
@@ -169,8 +174,40 @@ struct krait_sample_rec {
 	__u32 pid;
 	__u32 tid;
 	__u32 cpu;
-	__u32 weight; /* ticks this sample stands for */
+	__u32 weight; /* ticks of the CPU's clock that it stands for; 0: it is of another event */
 };
+
+/* A sample of another event. */
+struct krait_event_sample_rec {
+	struct krait_sample_rec sample; /* whose h.bytes are those of all of this */
+	__u32 event;
+	__u32 pad;
+	__u64 value; /* periods of the event that it stands for */
+};
+
+/* A counter of the ledger. */
+struct krait_pair {
+	__u16 number; /* bpf/abi/ledger.h */
+	__u16 part;   /* enum krait_part: what to do with a number that is not known */
+	__u32 pad;
+	__u64 value;
+};
+
+/*
+ * An event other than the CPU's clock: comes before its first sample, and again when its ledger is
+ * known. Its number means something within one recording only.
+ */
+struct krait_event_rec {
+	struct krait_hdr h;
+	__u32 event; /* not 0, and below KRAIT_EVENTS_MAX */
+	__u32 pair_cnt;
+	__u64 period;  /* how much of the unit a value of 1 is */
+	char name[32]; /* "page-faults", say; NUL-terminated, as is the unit */
+	char unit[16]; /* "count", "nanoseconds", "bytes": as pprof calls them */
+		       /* then pair_cnt struct krait_pair: the ledger, in values */
+};
+
+#define KRAIT_EVENTS_MAX 256 /* with the CPU's clock */
 
 /* ---- What only a recording has: docs/recording.md ---- */
 
@@ -184,14 +221,6 @@ struct krait_head_rec {
 	char host[64];	  /* uname nodename; NUL-terminated, as all texts here */
 	char kernel[64];  /* uname release */
 	char target[256]; /* "all", "pid 12", "comm x", or the command */
-};
-
-/* A counter of the ledger. */
-struct krait_pair {
-	__u16 number; /* bpf/abi/ledger.h */
-	__u16 part;   /* enum krait_part: what to do with a number that is not known */
-	__u32 pad;
-	__u64 value;
 };
 
 struct krait_tail_rec {
@@ -228,8 +257,10 @@ _Static_assert(sizeof(struct krait_code_rec) == 72, "abi: code");
 _Static_assert(sizeof(struct krait_frame) == 16, "abi: frame");
 _Static_assert(sizeof(struct krait_stack_rec) == 32, "abi: stack");
 _Static_assert(sizeof(struct krait_sample_rec) == 40, "abi: sample");
-_Static_assert(sizeof(struct krait_head_rec) == 416, "abi: head");
+_Static_assert(sizeof(struct krait_event_sample_rec) == 56, "abi: event sample");
 _Static_assert(sizeof(struct krait_pair) == 16, "abi: pair");
+_Static_assert(sizeof(struct krait_event_rec) == 72, "abi: event");
+_Static_assert(sizeof(struct krait_head_rec) == 416, "abi: head");
 _Static_assert(sizeof(struct krait_tail_rec) == 24, "abi: tail");
 _Static_assert(sizeof(struct krait_recording_start) == 16, "abi: recording");
 _Static_assert(sizeof(struct krait_block) == 24, "abi: block");
