@@ -53,6 +53,12 @@ static int on_head(const struct krait_head_rec *head, void *arg)
 	return 0;
 }
 
+/* Ticks of the CPU's clock. */
+static uint64_t weight_of(const struct krait_sample_rec *rec)
+{
+	return sample_event(rec) == KRAIT_EVENT_CPU_CLOCK ? sample_value(rec) : 0;
+}
+
 static int on_record(const struct krait_hdr *rec, void *arg)
 {
 	struct krait_hdr *copy = fuzz_copy(rec, rec->bytes);
@@ -62,7 +68,7 @@ static int on_record(const struct krait_hdr *rec, void *arg)
 	FUZZ_CHECK(r->heads && !r->tails && !r->cuts);
 	FUZZ_CHECK(record_check(copy, copy->bytes) == copy->bytes);
 	if (copy->kind == KRAIT_SAMPLE)
-		r->weight += ((const struct krait_sample_rec *)copy)->weight;
+		r->weight += weight_of((const void *)copy);
 	r->bytes += copy->bytes;
 	err = aggregate_add(r->agg, copy);
 	free(copy);
@@ -236,7 +242,7 @@ static void write_all(const struct profile *profile, const struct export_opts *o
 		if (i < 0)
 			check_lines(text, len);
 		else if (!strcmp(exporters[i]->name, "folded"))
-			FUZZ_CHECK(check_lines(text, len) == profile->total_cnt);
+			FUZZ_CHECK(check_lines(text, len) == profile->events[0].total_cnt);
 		free(text);
 	}
 }
@@ -256,8 +262,9 @@ static void report(struct replay *replay, const struct export_opts *opts)
 		aggregate_profile(replay->agg, &meta, replay->tail.counters);
 
 	profile_check(profile);
-	FUZZ_CHECK(profile->total_cnt + profile->samples_unnamed == replay->weight);
-	FUZZ_CHECK(!memcmp(profile->counters, replay->tail.counters, sizeof(profile->counters)));
+	FUZZ_CHECK(profile->events[0].total_cnt + profile->events[0].unnamed_cnt == replay->weight);
+	FUZZ_CHECK(!memcmp(profile->events[0].counters, replay->tail.counters,
+			   sizeof(profile->events[0].counters)));
 	write_all(profile, opts);
 }
 

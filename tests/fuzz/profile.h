@@ -46,22 +46,33 @@ static inline void profile_check_stacks(const struct profile *p)
 	}
 }
 
+static inline bool is_before(const struct profile_sample *a, const struct profile_sample *b)
+{
+	if (a->thread_idx != b->thread_idx)
+		return a->thread_idx < b->thread_idx;
+	return a->stack_idx < b->stack_idx ||
+	       (a->stack_idx == b->stack_idx && a->event_idx < b->event_idx);
+}
+
 static inline void profile_check(const struct profile *p)
 {
-	uint64_t total = 0;
+	uint64_t totals[KRAIT_EVENTS_MAX] = {};
 
-	FUZZ_CHECK(p);
+	FUZZ_CHECK(p && p->event_cnt && p->event_cnt <= KRAIT_EVENTS_MAX);
 	profile_check_names(p);
 	profile_check_stacks(p);
 	for (uint32_t i = 0; i < p->sample_cnt; i++) {
 		const struct profile_sample *s = &p->samples[i];
 
-		FUZZ_CHECK(s->thread_idx < p->thread_cnt && s->stack_idx < p->stack_cnt);
-		FUZZ_CHECK(!i || s[-1].thread_idx < s->thread_idx ||
-			   (s[-1].thread_idx == s->thread_idx && s[-1].stack_idx < s->stack_idx));
-		total += s->cnt;
+		FUZZ_CHECK(s->thread_idx < p->thread_cnt && s->stack_idx < p->stack_cnt &&
+			   s->event_idx < p->event_cnt);
+		FUZZ_CHECK(!i || is_before(&s[-1], s));
+		totals[s->event_idx] += s->cnt;
 	}
-	FUZZ_CHECK(total == p->total_cnt);
+	/* Counts have 56 bits; the ticks of a file never come near that. */
+	FUZZ_CHECK(totals[0] == p->events[0].total_cnt);
+	for (uint32_t i = 1; i < p->event_cnt; i++)
+		FUZZ_CHECK(!((totals[i] - p->events[i].total_cnt) << 8));
 }
 
 #endif

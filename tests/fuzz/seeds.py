@@ -151,6 +151,7 @@ def recording():
         yield b"\0" + inflated(writer.recording([], target=b"x" * chars))
     for version in writer.VERSIONS:
         yield b"\1" + recordings.lives(version=version) + bytes(8)  # something follows the end
+    yield b"\0" + inflated(recordings.two_events())
     yield b"\0" + inflated(of_a_newer_krait())
     yield from damaged()
 

@@ -219,4 +219,24 @@ def too_much(version=writer.VERSION):
     return writer.recording(records, counters=ledger(2, CODE_TOO_MUCH=1), version=version)
 
 
+FAULTS = b"page-faults", b"count", 16  # an event's name, unit and period
+
+
+def two_events(*more):
+    """Page faults, which are event 3, beside the CPU's clock; of version 4 alone."""
+    records = [
+        info(7, PY311, b"p", b"python"),
+        writer.event(3, *FAULTS),
+        code(1, "f", "f", "f.py", 1, line_per_unit(2), pid=7),
+        stack(1, (1, 0), (1, 1), pid=7),
+        sample(1, 7, 7, weight=2),
+        writer.sample_of_event(1, 7, 7, 3, 5),
+        stack(2, (1, 1), pid=7),
+        writer.sample_of_event(2, 7, 7, 3, 2),
+        *more,
+        writer.event(3, *FAULTS, {"TARGET_TICKS": 9, "SAMPLES": 7, "RING_FULL": 2}),
+    ]
+    return writer.recording(records, counters=ledger(2))
+
+
 ALL = {"too_much": too_much, "outside": outside, "lives": lives, "interps": interps, "names": names, "lines": lines, "markers": markers, "empty": empty}

@@ -11,7 +11,7 @@ MAGIC = b"krait\x1a\r\n"
 VERSIONS = 3, 4
 VERSION = 4  # as krait writes them now
 
-PROCESS, CODE, STACK, SAMPLE, HEAD, TAIL = 1, 2, 3, 4, 5, 6
+PROCESS, CODE, STACK, SAMPLE, HEAD, TAIL, EVENT = 1, 2, 3, 4, 5, 6, 7
 TAIL_OF_3 = 0x7E6B
 BLOCK_BYTES = 65536  # of records, about
 SEEN, EXEC, FORK, EXIT, THREAD, INFO, NAME = 1, 2, 3, 4, 5, 6, 7
@@ -87,6 +87,18 @@ def stack(stack_id, *frames, pid=0, flags=0, interp=0):
 def sample(stack_id, pid, tid, weight=1, flags=0, time_ns=0):
     body = struct.pack("=QQIIII", time_ns, stack_id, pid, tid, 0, weight)
     return record(SAMPLE, body, flags)
+
+
+def sample_of_event(stack_id, pid, tid, number, value, weight=0):
+    body = struct.pack("=QQIIII", 0, stack_id, pid, tid, 0, weight) + struct.pack("=IIQ", number, 0, value)
+    return record(SAMPLE, body)
+
+
+def event(number, name, unit, period, counters=()):
+    """counters: the event's ledger, by name."""
+    pairs = [pair(COUNTERS.index(name), part(COUNTERS.index(name)), n) for name, n in dict(counters).items()]
+    fixed = struct.pack("=IIQ32s16s", number, len(pairs), period, name, unit)
+    return record(EVENT, fixed + b"".join(pairs))
 
 
 def mark(name, version=VERSION):

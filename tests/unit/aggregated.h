@@ -144,6 +144,36 @@ static inline void sample_of(uint64_t stack_id, uint32_t pid, uint32_t tid, uint
 	add(&r, sizeof(r));
 }
 
+/* Of another event than the CPU's clock. */
+static inline void sample_of_event(uint64_t stack_id, uint32_t pid, uint32_t number, uint64_t value)
+{
+	struct krait_event_sample_rec r = {.sample = {.h = {.kind = KRAIT_SAMPLE},
+						      .stack_id = stack_id,
+						      .pid = pid,
+						      .tid = pid},
+					   .event = number,
+					   .value = value};
+
+	add(&r, sizeof(r));
+}
+
+static inline void event_described(uint32_t number, const char *name, const char *unit,
+				   uint64_t period, uint64_t samples)
+{
+	struct {
+		struct krait_event_rec rec;
+		struct krait_pair pair;
+	} r = {.rec = {.h = {.kind = KRAIT_EVENT},
+		       .event = number,
+		       .pair_cnt = 1,
+		       .period = period},
+	       .pair = {.number = KRAIT_CNT_SAMPLES, .part = KRAIT_PART_TOTAL, .value = samples}};
+
+	strcpy(r.rec.name, name);
+	strcpy(r.rec.unit, unit);
+	add(&r, sizeof(r));
+}
+
 static inline void sample(uint64_t stack_id, uint32_t pid)
 {
 	sample_of(stack_id, pid, pid, 1);
@@ -175,21 +205,28 @@ static inline void render_sample(const struct profile *p, const struct profile_s
 		strbuf_addf(&text, "%s %s:%d", i ? " <" : "", p->functions[f->function_idx].name,
 			    f->line);
 	}
-	strbuf_addf(&text, " = %llu\n", (unsigned long long)s->cnt);
+	strbuf_addf(&text, " = %llu", (unsigned long long)s->cnt);
+	if (s->event_idx)
+		strbuf_addf(&text, " %s", p->events[s->event_idx].name);
+	strbuf_add_char(&text, '\n');
 }
 
 static inline void assert_profile(const char *expected)
 {
 	const struct profile *p = profile();
-	uint64_t total = 0;
+	uint64_t totals[KRAIT_EVENTS_MAX] = {};
 
 	strbuf_reset(&text);
 	for (uint32_t i = 0; i < p->sample_cnt; i++) {
 		render_sample(p, &p->samples[i]);
-		total += p->samples[i].cnt;
+		totals[p->samples[i].event_idx] += p->samples[i].cnt;
 	}
 	assert_string_equal(strbuf_text(&text), expected);
-	assert_int_equal(p->total_cnt, total);
+	for (uint32_t i = 0; i < p->event_cnt; i++)
+		assert_int_equal(p->events[i].total_cnt, totals[i]);
+	for (uint32_t i = 0; i < p->function_cnt; i++)
+		assert_int_equal(p->functions[i].kind,
+				 p->functions[i].file[0] ? FRAME_PYTHON : FRAME_MARKER);
 }
 
 /* Functions a (10), b (20), c (30); stacks 1: a < b, 2: c < b. */

@@ -14,7 +14,7 @@ static void test_nothing(void **state)
 {
 	(void)state;
 	assert_profile("");
-	assert_int_equal(profile()->samples_unnamed, 0);
+	assert_int_equal(profile()->events[0].unnamed_cnt, 0);
 }
 
 static void test_counts_by_thread_and_stack(void **state)
@@ -237,7 +237,7 @@ static void test_samples_before_their_stack(void **state)
 	stack(1, 0xa, 0);
 	sample(1, 7);
 	assert_profile("7 \"p\" 7 \"\": a:10 = 1\n");
-	assert_int_equal(profile()->samples_unnamed, 4);
+	assert_int_equal(profile()->events[0].unnamed_cnt, 4);
 }
 
 static void test_thread_names(void **state)
@@ -538,11 +538,57 @@ static void test_code_id_0(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Samples of two events on one stack are counted apart, and a binding that has counted one counts
+ * the other where it belongs. */
+static void test_events(void **state)
+{
+	const struct profile_event *e;
+
+	(void)state;
+	info(7, "p");
+	three_functions();
+	event_described(9, "page-faults", "count", 16, 0);
+	sample(1, 7);
+	sample_of_event(1, 7, 9, 5);
+	sample(1, 7);
+	sample_of_event(1, 7, 9, 1ULL << 40);
+	sample_of_event(2, 7, 9, 3);
+	sample_of_event(0x99, 7, 9, 4); /* its stack never came */
+	event_described(9, "page-faults", "count", 16, 15);
+	assert_profile("7 \"p\" 7 \"\": a:10 < b:20 = 2\n"
+		       "7 \"p\" 7 \"\": a:10 < b:20 = 1099511627781 page-faults\n"
+		       "7 \"p\" 7 \"\": c:30 < b:20 = 3 page-faults\n");
+	assert_int_equal(profile()->event_cnt, 2);
+	e = profile()->events;
+	assert_string_equal(e[0].name, "cpu");
+	assert_string_equal(e[0].unit, "nanoseconds");
+	assert_int_equal(e[0].unnamed_cnt, 0);
+	assert_string_equal(e[1].unit, "count");
+	assert_int_equal(e[1].period, 16);
+	assert_int_equal(e[1].unnamed_cnt, 4);
+	assert_int_equal(e[1].counters[KRAIT_CNT_SAMPLES], 15);
+	assert_int_equal(e[0].counters[KRAIT_CNT_SAMPLES], 0);
+}
+
+/* What no record describes is shown by its number. */
+static void test_event_without_a_name(void **state)
+{
+	(void)state;
+	info(7, "p");
+	three_functions();
+	sample_of_event(1, 7, KRAIT_EVENTS_MAX - 1, 5);
+	assert_profile("7 \"p\" 7 \"\": a:10 < b:20 = 5 event 255\n");
+	assert_string_equal(profile()->events[1].unit, "count");
+	assert_int_equal(profile()->events[1].period, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_nothing),
 		TEST(test_counts_by_thread_and_stack),
+		TEST(test_events),
+		TEST(test_event_without_a_name),
 		TEST(test_snapshot_and_on),
 		TEST(test_snapshot_sorts),
 		TEST(test_fork_inherits),

@@ -21,7 +21,7 @@ static void test_forged_ids_name_nobody_else(void **state)
 	stack(1, 0xa, 0);
 	sample(1, 66);
 	sample(1, 7); /* nothing has come of the victim's */
-	assert_int_equal(profile()->samples_unnamed, 1);
+	assert_int_equal(profile()->events[0].unnamed_cnt, 1);
 	three_functions_of(7);
 	sample(1, 7);
 	ids_of = 66;
@@ -60,7 +60,7 @@ static void test_ids_of_the_dead_name_nobody(void **state)
 		sample(1, 7);
 		sample(2, 7);
 	}
-	assert_int_equal(profile()->samples_unnamed, 3);
+	assert_int_equal(profile()->events[0].unnamed_cnt, 3);
 	assert_profile("7 \"victim\" 7 \"\": [unreadable: code object lost]:0 = 1\n"
 		       "7 \"victim\" 7 \"\": [unreadable: code object lost]:0 = 1\n"
 		       "7 \"victim\" 7 \"\": [unreadable: code object lost]:0 = 1\n");
@@ -85,8 +85,8 @@ static void test_outside_of_python(void **state)
 		       "7 \"p\" 7 \"\": [outside of Python]:0 = 5\n"
 		       "7 \"p\" 8 \"\": [outside of Python]:0 = 1\n"
 		       "7 \"p\" 8 \"\": [outside of Python]:0 < a:10 = 1\n");
-	assert_int_equal(profile()->outside_cnt, 6);
-	assert_int_equal(profile()->total_cnt, 9);
+	assert_int_equal(profile()->events[0].outside_cnt, 6);
+	assert_int_equal(profile()->events[0].total_cnt, 9);
 }
 
 int main(void)

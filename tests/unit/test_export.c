@@ -30,13 +30,13 @@
  *	4: no frames at all
  */
 static const struct profile_function functions[] = {
-	{"fib", "/srv/app/main.py", 10},
-	{"Main.run", "/srv/app/main.py", 20},
-	{"loads", "/usr/lib/python3.11/json/__init__.py", 299},
-	{"[unreadable: code object lost]", "", 0},
+	{"fib", "/srv/app/main.py", 10, FRAME_PYTHON},
+	{"Main.run", "/srv/app/main.py", 20, FRAME_PYTHON},
+	{"loads", "/usr/lib/python3.11/json/__init__.py", 299, FRAME_PYTHON},
+	{"[unreadable: code object lost]", "", 0, FRAME_MARKER},
 	/* The same function again, as a second code object of the same source. */
-	{"fib", "/srv/app/main.py", 10},
-	{"<module>;evil 7", "<string>", 1},
+	{"fib", "/srv/app/main.py", 10, FRAME_PYTHON},
+	{"<module>;evil 7", "<string>", 1, FRAME_PYTHON},
 };
 
 static const struct profile_frame frames[] = {
@@ -66,8 +66,12 @@ static const struct profile_thread threads[] = {
 };
 
 static const struct profile_sample samples[] = {
-	{0, 0, 5}, {0, 2, 1}, {0, 5, 2}, {1, 0, 3}, {1, 1, 4}, {2, 3, 6}, {2, 4, 7}, {2, 6, 1},
+	{0, 0, 5, 0}, {0, 2, 1, 0}, {0, 5, 2, 0}, {1, 0, 3, 0},
+	{1, 1, 4, 0}, {2, 3, 6, 0}, {2, 4, 7, 0}, {2, 6, 1, 0},
 };
+
+static const struct profile_event cpu_event = {
+	.name = "cpu", .unit = "nanoseconds", .period = 10000000, .total_cnt = 29};
 
 static const struct profile profile = {
 	.meta = {.start_unix_ns = 1700000000123456789ULL,
@@ -90,10 +94,14 @@ static const struct profile profile = {
 	.process_cnt = COUNT(processes),
 	.thread_cnt = COUNT(threads),
 	.sample_cnt = COUNT(samples),
-	.total_cnt = 29,
+	.events = &cpu_event,
+	.event_cnt = 1,
 };
 
-static const struct profile empty = {.meta = {.host = "", .kernel = "", .target = ""}};
+static const struct profile_event no_event = {.name = "cpu", .unit = "nanoseconds"};
+
+static const struct profile empty = {
+	.meta = {.host = "", .kernel = "", .target = ""}, .events = &no_event, .event_cnt = 1};
 
 struct output {
 	char *bytes;
@@ -176,13 +184,15 @@ static void test_folded_function_lines(void **state)
 /* A stack that is the start of another comes first, also where its leaf goes on with a space. */
 static void test_folded_order(void **state)
 {
-	static const struct profile_function names[] = {
-		{"[a]", "", 0}, {"[a] b]", "", 0}, {"[a]!]", "", 0}};
+	static const struct profile_function names[] = {{"[a]", "", 0, FRAME_MARKER},
+							{"[a] b]", "", 0, FRAME_MARKER},
+							{"[a]!]", "", 0, FRAME_MARKER}};
 	static const struct profile_frame words[] = {{0, 0}, {1, 0}, {2, 0}};
 	/* Innermost first: b;a is the stack [a];[a] b]. */
 	static uint16_t idx[] = {2, 1, 1, 0, 0};
 	static const struct profile_stack each[] = {{0, 1}, {1, 1}, {2, 2}, {4, 1}};
-	static const struct profile_sample some[] = {{0, 0, 1}, {0, 1, 2}, {0, 2, 3}, {0, 3, 4}};
+	static const struct profile_sample some[] = {
+		{0, 0, 1, 0}, {0, 1, 2, 0}, {0, 2, 3, 0}, {0, 3, 4, 0}};
 	struct profile p = profile;
 	struct output output;
 
@@ -203,11 +213,12 @@ static void test_folded_order(void **state)
 /* Of two lines one of which is the start of the other, whichever was seen first. */
 static void test_folded_prefix(void **state)
 {
-	static const struct profile_function names[] = {{"[a]", "", 0}, {"[b]", "", 0}};
+	static const struct profile_function names[] = {{"[a]", "", 0, FRAME_MARKER},
+							{"[b]", "", 0, FRAME_MARKER}};
 	static const struct profile_frame words[] = {{0, 0}, {1, 0}};
 	static uint16_t idx[] = {1, 0, 0};
 	static const struct profile_stack each[] = {{0, 2}, {2, 1}};
-	static const struct profile_sample some[] = {{0, 0, 1}, {0, 1, 2}, {0, 0, 3}};
+	static const struct profile_sample some[] = {{0, 0, 1, 0}, {0, 1, 2, 0}, {0, 0, 3, 0}};
 	struct profile p = profile;
 
 	(void)state;
@@ -258,13 +269,17 @@ static void test_short_path(void **state)
 		assert_string_equal(frame_short_path(paths[i][0]), paths[i][1]);
 }
 
-/* A function of an empty file name is not taken for a marker, whose name would be bare. */
+/* A function of an empty file name is not taken for a marker, whose name is bare, whatever its own
+ * name is. */
 static void test_made_up_marker(void **state)
 {
 	static const struct profile_function made_up[] = {
-		{"x 7", "", 0}, {"[x]", "", 1}, {"[x", "", 0}, {"", "", 0}, {"[x]", "", 0}};
+		{"x 7", "", 0, FRAME_PYTHON}, {"[x]", "", 1, FRAME_PYTHON},
+		{"[x", "", 0, FRAME_PYTHON},  {"", "", 0, FRAME_PYTHON},
+		{"[x]", "", 0, FRAME_PYTHON}, {"[x]", "", 0, FRAME_MARKER}};
 	static const char *const expected[] = {"x 7 (:[line unknown])", "[x] (:1)",
-					       "[x (:[line unknown])", " (:[line unknown])", "[x]"};
+					       "[x (:[line unknown])",	" (:[line unknown])",
+					       "[x] (:[line unknown])", "[x]"};
 	const struct export_opts opts = {};
 	size_t i;
 
@@ -351,6 +366,49 @@ static void test_pprof_head(void **state)
 		    m->mapping[0]->has_line_numbers);
 	assert_int_not_equal(m->mapping[0]->id, 0);
 	perftools__profiles__profile__free_unpacked(m, NULL);
+}
+
+/*
+ * Thread 100 has page faults where it has ticks, thread 101 alone on stack 5: as values of one
+ * sample, of which the ticks have two. Formats of one number have the ticks.
+ */
+static void test_two_events(void **state)
+{
+	static const struct profile_event events[] = {
+		{.name = "cpu", .unit = "nanoseconds", .period = 1000, .total_cnt = 9},
+		{.name = "page-faults", .unit = "count", .period = 16, .total_cnt = 5}};
+	static const struct profile_sample both[] = {
+		{0, 0, 2, 0}, {0, 0, 3, 1}, {0, 2, 7, 0}, {1, 5, 2, 1}};
+	static const int64_t expected[][3] = {{2, 2000, 48}, {7, 7000, 0}, {0, 0, 32}};
+	struct profile p = profile;
+	Perftools__Profiles__Profile *m;
+	struct output output;
+
+	(void)state;
+	p.events = events;
+	p.event_cnt = 2;
+	p.samples = both;
+	p.sample_cnt = COUNT(both);
+	m = read_pprof(&p, (struct export_opts){});
+	assert_int_equal(m->n_sample_type, 3);
+	assert_string_equal(STRING(m, m->sample_type[2]->type), "page-faults");
+	assert_string_equal(STRING(m, m->sample_type[2]->unit), "count");
+	assert_int_equal(m->n_sample, COUNT(expected));
+	for (size_t i = 0; i < COUNT(expected); i++) {
+		assert_int_equal(m->sample[i]->n_value, 3);
+		assert_memory_equal(m->sample[i]->value, expected[i], sizeof(expected[i]));
+	}
+	perftools__profiles__profile__free_unpacked(m, NULL);
+	output = export("folded", &p, (struct export_opts){});
+	assert_string_equal(
+		output.bytes,
+		P100 "Main.run (app/main.py:21);fib (app/main.py:11);fib (app/main.py:11) 2\n" P100
+		     "Main.run (app/main.py:21);loads (json/__init__.py:[line unknown]) 7\n");
+	free(output.bytes);
+	output = export_rows(NULL, &p, (struct export_opts){}, 0);
+	assert_non_null(strstr(output.bytes, "9 samples, 1 process, 1 thread, "));
+	assert_non_null(strstr(output.bytes, " 77.8%          7    77.8%          7  loads "));
+	free(output.bytes);
 }
 
 /* "name file start:line" of one of a sample's locations, found by its id as a reader does. */
@@ -484,14 +542,16 @@ static void test_table_order(void **state)
 {
 	/* Innermost first: Main.run loads; loads. */
 	static const struct profile_stack two[] = {{5, 2}, {6, 1}};
-	static const struct profile_sample one_each[] = {{0, 0, 1}, {0, 1, 1}};
+	static const struct profile_sample one_each[] = {{0, 0, 1, 0}, {0, 1, 1, 0}};
+	struct profile_event event = {.total_cnt = 2};
 	struct profile p = profile;
 	struct output output;
 
 	(void)state;
 	p.stacks = two;
 	p.samples = one_each;
-	p.stack_cnt = p.sample_cnt = p.total_cnt = 2;
+	p.stack_cnt = p.sample_cnt = 2;
+	p.events = &event;
 	output = export_rows(NULL, &p, (struct export_opts){}, 2);
 	assert_non_null(strstr(output.bytes, "  2  loads (json/__init__.py:299)\n"
 					     " 50.0%          1    50.0%          1  Main.run "));
@@ -577,6 +637,7 @@ int main(void)
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_pprof_head),
 		cmocka_unit_test(test_pprof_samples),
+		cmocka_unit_test(test_two_events),
 		cmocka_unit_test(test_pprof_lines),
 		cmocka_unit_test(test_pprof_string_table),
 		cmocka_unit_test(test_table),

@@ -65,13 +65,16 @@ struct hostile {
 /* A stack of one frame for each name; every third function is of an empty or a hostile file. */
 static struct profile hostile_init(struct hostile *h)
 {
+	static const struct profile_event event = {
+		.name = "cpu", .unit = "nanoseconds", .total_cnt = HOSTILE_CNT};
 	struct profile p = {
 		.meta = {.host = "", .kernel = "", .target = ""},
 		.processes = &process,
 		.threads = &thread,
 		.process_cnt = 1,
 		.thread_cnt = 1,
-		.total_cnt = HOSTILE_CNT,
+		.events = &event,
+		.event_cnt = 1,
 	};
 	uint64_t seed = 42;
 	uint32_t i;
@@ -85,13 +88,14 @@ static struct profile hostile_init(struct hostile *h)
 	for (i = 0; i < HOSTILE_CNT; i++) {
 		const char *name = hostile_name(h->names, &seed, i);
 
-		h->functions[i] = (struct profile_function){name, i % 3 ? "/a/b/c.py" : "", 0};
+		h->functions[i] =
+			(struct profile_function){.name = name, .file = i % 3 ? "/a/b/c.py" : ""};
 		if (i % 3 == 1)
 			h->functions[i].file = name;
 		h->frames[i] = (struct profile_frame){i, (int32_t)(i % 2)};
 		h->frame_idx[i] = i;
 		h->stacks[i] = (struct profile_stack){i, 1};
-		h->samples[i] = (struct profile_sample){0, i, 1};
+		h->samples[i] = (struct profile_sample){.stack_idx = i, .cnt = 1};
 	}
 	p.functions = h->functions;
 	p.frames = h->frames;

@@ -105,8 +105,10 @@ static void assert_as_sorted(const struct profile *p)
 static void test_folded_is_sorted(void **state)
 {
 	static const struct profile_function names[] = {
-		{"[a]", "", 0},	   {"[a] b]", "", 0}, {"[a]!]", "", 0}, {"[a];]", "", 0},
-		{"[a]<b]", "", 0}, {"[a]", "", 0},    {"[a]:]", "", 0}, {"[b]", "", 0}};
+		{"[a]", "", 0, FRAME_MARKER},	 {"[a] b]", "", 0, FRAME_MARKER},
+		{"[a]!]", "", 0, FRAME_MARKER},	 {"[a];]", "", 0, FRAME_MARKER},
+		{"[a]<b]", "", 0, FRAME_MARKER}, {"[a]", "", 0, FRAME_MARKER},
+		{"[a]:]", "", 0, FRAME_MARKER},	 {"[b]", "", 0, FRAME_MARKER}};
 	static struct profile_frame words[COUNT(names)];
 	static struct profile_stack some_stacks[RANDOM_STACKS];
 	static struct profile_sample some[RANDOM_SAMPLES];
@@ -133,7 +135,7 @@ static void test_folded_is_sorted(void **state)
 	}
 	for (uint32_t i = 0; i < RANDOM_SAMPLES; i++)
 		some[i] = (struct profile_sample){random_below(COUNT(threads)),
-						  random_below(RANDOM_STACKS), 1};
+						  random_below(RANDOM_STACKS), 1, 0};
 	p.functions = names;
 	p.frames = words;
 	p.frame_idx = numbers;

@@ -23,6 +23,8 @@ struct rec {
 		struct krait_code_rec code;
 		struct krait_stack_rec stack;
 		struct krait_sample_rec sample;
+		struct krait_event_sample_rec of_event;
+		struct krait_event_rec event;
 		unsigned char raw[1024];
 		uint64_t align;
 	};
@@ -185,7 +187,7 @@ static void test_kinds(void **state)
 	(void)state;
 	for (uint32_t kind = 0; kind < 0x10000; kind++) {
 		r.h.kind = kind;
-		if (kind < KRAIT_PROCESS || kind > KRAIT_SAMPLE)
+		if (kind < KRAIT_PROCESS || (kind > KRAIT_SAMPLE && kind != KRAIT_EVENT))
 			assert_int_equal(check(&r, r.bytes), 0);
 	}
 }
@@ -341,12 +343,66 @@ static void test_random_damage(void **state)
 	assert_true(passed > 1000 && passed < 199000);
 }
 
+/* A sample says which event it is of where it is long enough to; else it is the CPU's clock. */
+static void test_event_of_a_sample(void **state)
+{
+	struct rec r = {0};
+
+	(void)state;
+	set_head(&r, KRAIT_SAMPLE, sizeof(r.of_event));
+	r.sample.weight = 3;
+	r.of_event.event = 2;
+	r.of_event.value = 1ULL << 40;
+	for (size_t bytes = sizeof(r.sample); bytes < sizeof(r.of_event); bytes += 8) {
+		r.h.bytes = bytes;
+		assert_int_equal(check(&r, bytes), bytes);
+		assert_int_equal(sample_event(&r.sample), KRAIT_EVENT_CPU_CLOCK);
+		assert_int_equal(sample_value(&r.sample), 3);
+	}
+	r.h.bytes = sizeof(r.of_event);
+	assert_int_equal(sample_event(&r.sample), 2);
+	assert_int_equal(sample_value(&r.sample), 1ULL << 40);
+	r.of_event.event = KRAIT_EVENTS_MAX - 1;
+	assert_int_equal(check(&r, r.bytes), r.bytes);
+	r.of_event.event = KRAIT_EVENTS_MAX;
+	assert_int_equal(check(&r, r.bytes), 0);
+	r.of_event.event = KRAIT_EVENT_CPU_CLOCK;
+	assert_int_equal(sample_value(&r.sample), 3);
+}
+
+static void test_described_event(void **state)
+{
+	struct rec r = {0};
+
+	(void)state;
+	set_head(&r, KRAIT_EVENT, sizeof(r.event) + 2 * sizeof(struct krait_pair));
+	r.event.event = 1;
+	r.event.pair_cnt = 2;
+	assert_int_equal(check(&r, r.bytes), r.bytes);
+	r.event.pair_cnt = 3;
+	assert_int_equal(check(&r, r.bytes), 0);
+	r.event.pair_cnt = 1;
+	r.event.event = KRAIT_EVENT_CPU_CLOCK;
+	assert_int_equal(check(&r, r.bytes), 0);
+	r.event.event = KRAIT_EVENTS_MAX;
+	assert_int_equal(check(&r, r.bytes), 0);
+	r.event.event = 1;
+	memset(r.event.name, 'x', sizeof(r.event.name));
+	assert_int_equal(check(&r, r.bytes), 0);
+	r.event.name[sizeof(r.event.name) - 1] = 0;
+	assert_int_equal(check(&r, r.bytes), r.bytes);
+	memset(r.event.unit, 'x', sizeof(r.event.unit));
+	assert_int_equal(check(&r, r.bytes), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good_records_and_their_truncations),
 		cmocka_unit_test(test_lengths_of_the_record),
 		cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_event_of_a_sample),
+		cmocka_unit_test(test_described_event),
 		cmocka_unit_test(test_what_of_a_process),
 		cmocka_unit_test(test_process_text_is_inside),
 		cmocka_unit_test(test_frames_are_inside),

@@ -84,8 +84,8 @@ static void test_a_window_is_small(void **state)
 	assert_int_equal(window->stack_cnt, 1);
 	assert_int_equal(window->frame_cnt, 2);
 	assert_int_equal(window->function_cnt, 2);
-	assert_int_equal(window->counters[KRAIT_CNT_SAMPLES], 1);
-	assert_int_equal(window->total_cnt, 1);
+	assert_int_equal(window->events[0].counters[KRAIT_CNT_SAMPLES], 1);
+	assert_int_equal(window->events[0].total_cnt, 1);
 	assert_string_equal(window->meta.host, "h");
 	profile_free(window);
 }
@@ -121,7 +121,7 @@ static void test_the_dead_go(void **state)
 	assert_int_equal(agg->bindings.cnt, 2);
 	assert_int_equal(agg->processes.cnt, 1);
 	sample(1, 7);
-	assert_int_equal(profile()->samples_unnamed, 1);
+	assert_int_equal(profile()->events[0].unnamed_cnt, 1);
 	sample(1, 9);
 	assert_window(2, "9 \"q\" 9 \"\": a:10 < b:20 = 1\n");
 	event(KRAIT_PROCESS_EXEC, 9);
@@ -245,7 +245,8 @@ static void add_profile(struct sum *sum, const struct profile *p)
 		render_sample(p, &s);
 		add_line(sum, strbuf_text(&text), p->samples[i].cnt);
 	}
-	sum->unnamed += p->samples_unnamed;
+	for (uint32_t i = 0; i < p->event_cnt; i++)
+		sum->unnamed += p->events[i].unnamed_cnt;
 }
 
 static void free_sum(struct sum *sum)
@@ -273,7 +274,7 @@ static void add_random(void)
 	now_ns++;
 	ids_of = pid;
 	snprintf(name, sizeof(name), "%s%u", draw(2) ? "shared" : "own", draw(3));
-	switch (draw(10)) {
+	switch (draw(11)) {
 	case 0:
 		info(pid, name);
 		break;
@@ -288,6 +289,9 @@ static void add_random(void)
 		break;
 	case 4:
 		stack(1 + nth, 0xa + draw(6), draw(2) ? 0xa + draw(6) : 0);
+		break;
+	case 5:
+		sample_of_event(1 + nth, pid, 3 + draw(2), 1 + draw(100));
 		break;
 	default:
 		sample_of(1 + nth, pid, pid + draw(2), 1 + draw(2));

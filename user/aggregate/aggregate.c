@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "user/aggregate/tables.h"
+#include "user/base/clock.h"
 #include "user/base/text.h"
 #include "user/drain/records.h"
 
@@ -34,7 +35,7 @@ struct aggregate *aggregate_new(void)
 		return NULL;
 	agg->in = intern_new();
 	agg->frames = agg->in ? frames_new(agg->in) : NULL;
-	if (!agg->frames) {
+	if (!agg->frames || events_number(agg, KRAIT_EVENT_CPU_CLOCK) == INDEX_NONE) {
 		aggregate_free(agg);
 		errno = ENOMEM;
 		return NULL;
@@ -52,6 +53,7 @@ void aggregate_free(struct aggregate *agg)
 	TABLE_FREE(&agg->samples);
 	TABLE_FREE(&agg->bindings);
 	owners_release(&agg->owners);
+	free(agg->events);
 	free(agg->frame_idx.items);
 	free(agg->fresh);
 	strbuf_release(&agg->text);
@@ -207,7 +209,7 @@ static void process_end(struct aggregate *agg, uint32_t pid, uint64_t time_ns)
 	}
 }
 
-static const char *safe_text(struct aggregate *agg, const char *bytes, size_t len)
+const char *tables_safe_text(struct aggregate *agg, const char *bytes, size_t len)
 {
 	strbuf_reset(&agg->text);
 	text_add_utf8(&agg->text, bytes, len);
@@ -216,7 +218,7 @@ static const char *safe_text(struct aggregate *agg, const char *bytes, size_t le
 
 static const char *comm_text(struct aggregate *agg, const struct krait_process_rec *rec)
 {
-	return safe_text(agg, rec->comm, strnlen(rec->comm, sizeof(rec->comm)));
+	return tables_safe_text(agg, rec->comm, strnlen(rec->comm, sizeof(rec->comm)));
 }
 
 /* The arguments joined by spaces; the comm where there are none. */
@@ -369,7 +371,7 @@ static void thread_py_named(struct aggregate *agg, const struct krait_process_re
 
 	if (num == INDEX_NONE || !rec->text_bytes)
 		return;
-	agg->threads.items[num].name = safe_text(agg, process_text(rec), rec->text_bytes);
+	agg->threads.items[num].name = tables_safe_text(agg, process_text(rec), rec->text_bytes);
 	agg->threads.items[num].is_py_named = true;
 }
 
@@ -401,7 +403,7 @@ static int add_process(struct aggregate *agg, const struct krait_process_rec *re
 
 static uint64_t sample_hash(const struct profile_sample *s)
 {
-	return hash_pair(s->thread_idx, s->stack_idx);
+	return hash_pair(s->thread_idx, s->stack_idx | (uint64_t)s->event_idx << 32);
 }
 
 /* Makes the index of the samples anew after they were sorted. 0 or -ENOMEM. */
@@ -415,51 +417,69 @@ static int index_samples(struct aggregate *agg)
 	return 0;
 }
 
-static uint32_t sample_number(struct aggregate *agg, uint32_t thread_idx, uint32_t stack_idx)
+static bool is_same(const struct profile_sample *a, const struct profile_sample *b)
 {
-	struct profile_sample sample = {.thread_idx = thread_idx, .stack_idx = stack_idx};
-	uint64_t hash = sample_hash(&sample);
+	return a->thread_idx == b->thread_idx && a->stack_idx == b->stack_idx &&
+	       a->event_idx == b->event_idx;
+}
+
+static uint32_t sample_number(struct aggregate *agg, const struct profile_sample *wanted)
+{
+	uint64_t hash = sample_hash(wanted);
 	uint32_t num;
 
 	if (!agg->samples.index.live && index_samples(agg) != 0)
 		return INDEX_NONE;
 	TABLE_EACH(it, &agg->samples, hash)
-	{
-		const struct profile_sample *s = &agg->samples.items[it.num];
-
-		if (s->thread_idx == thread_idx && s->stack_idx == stack_idx)
-			return it.num;
-	}
+	if (is_same(&agg->samples.items[it.num], wanted))
+		return it.num;
 	num = TABLE_GROW(&agg->samples, hash);
 	if (num != INDEX_NONE)
-		agg->samples.items[num] = sample;
+		agg->samples.items[num] = *wanted;
 	return num;
+}
+
+/* Has the binding know where this sample is counted. 0 or -ENOMEM. */
+static int binding_count_at(struct aggregate *agg, struct binding *binding,
+			    const struct krait_sample_rec *rec, uint32_t event_idx)
+{
+	struct profile_sample sample = {.stack_idx = binding->stack_idx, .event_idx = event_idx};
+
+	sample.thread_idx = thread_number(agg, rec->pid, rec->tid, binding->interp_id);
+	if (sample.thread_idx == INDEX_NONE)
+		return -ENOMEM;
+	binding->sample_idx = sample_number(agg, &sample);
+	if (binding->sample_idx == INDEX_NONE)
+		return -ENOMEM;
+	binding->tid = rec->tid;
+	binding->life = agg->life;
+	binding->event_idx = event_idx;
+	return 0;
 }
 
 static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 {
-	uint32_t owner = owners_find(&agg->owners, rec->pid), thread_idx;
+	uint32_t owner = owners_find(&agg->owners, rec->pid);
 	struct binding *binding = binding_find(agg, owner, rec->stack_id);
+	uint32_t event_idx = events_number(agg, sample_event(rec));
+	uint64_t value = sample_value(rec);
+	struct profile_event *event;
 
+	if (event_idx == INDEX_NONE)
+		return -ENOMEM;
+	event = &agg->events[event_idx];
 	if (!binding) {
-		agg->samples_unnamed += rec->weight;
+		event->unnamed_cnt += value;
 		return 0;
 	}
-	if (binding->tid != rec->tid || binding->life != agg->life ||
-	    binding->sample_idx == INDEX_NONE) {
-		thread_idx = thread_number(agg, rec->pid, rec->tid, binding->interp_id);
-		if (thread_idx == INDEX_NONE)
-			return -ENOMEM;
-		binding->sample_idx = sample_number(agg, thread_idx, binding->stack_idx);
-		if (binding->sample_idx == INDEX_NONE)
-			return -ENOMEM;
-		binding->tid = rec->tid;
-		binding->life = agg->life;
-	}
-	agg->samples.items[binding->sample_idx].cnt += rec->weight;
-	agg->total_cnt += rec->weight;
+	if ((binding->tid != rec->tid || binding->life != agg->life ||
+	     binding->sample_idx == INDEX_NONE || binding->event_idx != event_idx) &&
+	    binding_count_at(agg, binding, rec, event_idx) != 0)
+		return -ENOMEM;
+	agg->samples.items[binding->sample_idx].cnt += value;
+	event->total_cnt += value;
 	if (binding->is_outside)
-		agg->outside_cnt += rec->weight;
+		event->outside_cnt += value;
 	return 0;
 }
 
@@ -481,6 +501,8 @@ int aggregate_add(struct aggregate *agg, const struct krait_hdr *rec)
 		return add_stack(agg, (const void *)rec);
 	case KRAIT_SAMPLE:
 		return add_sample(agg, (const void *)rec);
+	case KRAIT_EVENT:
+		return events_describe(agg, (const void *)rec);
 	default:
 		return 0;
 	}
@@ -488,13 +510,15 @@ int aggregate_add(struct aggregate *agg, const struct krait_hdr *rec)
 
 /* ---- The profile ---- */
 
-static int by_thread_and_stack(const void *a, const void *b)
+static int by_thread_stack_event(const void *a, const void *b)
 {
 	const struct profile_sample *x = a, *y = b;
 
 	if (x->thread_idx != y->thread_idx)
 		return x->thread_idx < y->thread_idx ? -1 : 1;
-	return (x->stack_idx > y->stack_idx) - (x->stack_idx < y->stack_idx);
+	if (x->stack_idx != y->stack_idx)
+		return x->stack_idx < y->stack_idx ? -1 : 1;
+	return (x->event_idx > y->event_idx) - (x->event_idx < y->event_idx);
 }
 
 /* In place. Their numbers change: the index and what bindings remember are made anew if more of
@@ -505,16 +529,16 @@ static void sort_samples(struct aggregate *agg)
 	agg->life++;
 	if (agg->samples.cnt)
 		qsort(agg->samples.items, agg->samples.cnt, sizeof(*agg->samples.items),
-		      by_thread_and_stack);
+		      by_thread_stack_event);
 }
 
 static struct profile_meta safe_meta(struct aggregate *agg, const struct profile_meta *meta)
 {
 	struct profile_meta safe = *meta;
 
-	safe.host = safe_text(agg, meta->host, strlen(meta->host));
-	safe.kernel = safe_text(agg, meta->kernel, strlen(meta->kernel));
-	safe.target = safe_text(agg, meta->target, strlen(meta->target));
+	safe.host = tables_safe_text(agg, meta->host, strlen(meta->host));
+	safe.kernel = tables_safe_text(agg, meta->kernel, strlen(meta->kernel));
+	safe.target = tables_safe_text(agg, meta->target, strlen(meta->target));
 	return safe;
 }
 
@@ -525,6 +549,8 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 	struct profile *p = &agg->profile;
 
 	sort_samples(agg);
+	agg->events[0].period = meta->freq_hz ? NS_PER_S / meta->freq_hz : 0;
+	memcpy(agg->events[0].counters, counters, sizeof(agg->events[0].counters));
 	for (uint32_t i = 0; i < agg->threads.cnt; i++)
 		agg->threads.items[i].name =
 			agg->threads.items[agg->threads.items[i].main_idx].name;
@@ -537,17 +563,15 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 		.processes = agg->processes.items,
 		.threads = agg->threads.items,
 		.samples = agg->samples.items,
+		.events = agg->events,
 		.function_cnt = known.function_cnt,
 		.frame_cnt = known.frame_cnt,
 		.stack_cnt = agg->stacks.cnt,
 		.process_cnt = agg->processes.cnt,
 		.thread_cnt = agg->threads.cnt,
 		.sample_cnt = agg->samples.cnt,
-		.total_cnt = agg->total_cnt,
-		.outside_cnt = agg->outside_cnt,
-		.samples_unnamed = agg->samples_unnamed,
+		.event_cnt = agg->event_cnt,
 		.strings = agg->in,
 	};
-	memcpy(p->counters, counters, sizeof(p->counters));
 	return p;
 }

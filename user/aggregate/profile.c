@@ -166,8 +166,21 @@ static int copy_samples(struct copying *c)
 			.thread_idx = c->threads.to[p->samples[i].thread_idx] - 1,
 			.stack_idx = c->stacks.to[p->samples[i].stack_idx] - 1,
 			.cnt = p->samples[i].cnt,
+			.event_idx = p->samples[i].event_idx,
 		};
 	return samples ? 0 : -ENOMEM;
+}
+
+static int copy_events(struct copying *c)
+{
+	size_t bytes = c->from->event_cnt * sizeof(*c->from->events);
+	void *events = malloc(bytes);
+
+	c->copy->events = events;
+	if (!events)
+		return -ENOMEM;
+	memcpy(events, c->from->events, bytes);
+	return 0;
 }
 
 struct profile *profile_copy(const struct profile *profile)
@@ -180,18 +193,16 @@ struct profile *profile_copy(const struct profile *profile)
 	*c.copy = (struct profile){
 		.meta = profile->meta,
 		.sample_cnt = profile->sample_cnt,
-		.total_cnt = profile->total_cnt,
-		.outside_cnt = profile->outside_cnt,
-		.samples_unnamed = profile->samples_unnamed,
+		.event_cnt = profile->event_cnt,
 		.strings = intern_hold(profile->strings),
 	};
-	memcpy(c.copy->counters, profile->counters, sizeof(profile->counters));
 	err = init(&c);
 	if (!err)
 		mark(&c);
 	err = err ?: copy_names(&c);
 	err = err ?: copy_stacks(&c);
 	err = err ?: copy_samples(&c);
+	err = err ?: copy_events(&c);
 	free(c.functions.to);
 	free(c.frames.to);
 	free(c.stacks.to);
@@ -214,6 +225,7 @@ void profile_free(struct profile *copy)
 	free((void *)copy->processes);
 	free((void *)copy->threads);
 	free((void *)copy->samples);
+	free((void *)copy->events);
 	intern_free(copy->strings);
 	free(copy);
 }

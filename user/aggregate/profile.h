@@ -42,11 +42,23 @@ struct profile_thread {
 	bool is_py_named;
 };
 
-/* The ticks of one thread on one stack. Sorted by (thread_idx, stack_idx), each pair once. */
+/* What was sampled, and its ledger. Counts are of its periods: ticks, of the CPU's clock. */
+struct profile_event {
+	const char *name, *unit;	  /* "cpu", "nanoseconds"; as pprof has them */
+	uint64_t period;		  /* how much of the unit a count of 1 is */
+	uint64_t total_cnt;		  /* sum of the counts of its samples */
+	uint64_t outside_cnt;		  /* of them, of threads that ran no Python frame */
+	uint64_t unnamed_cnt;		  /* received beside them; their stack never arrived */
+	uint64_t counters[KRAIT_CNT_CNT]; /* the kernel's ledger */
+};
+
+/* What one thread had of an event on one stack. Sorted by (thread_idx, stack_idx, event_idx), each
+ * of them once. */
 struct profile_sample {
 	uint32_t thread_idx;
 	uint32_t stack_idx;
-	uint64_t cnt;
+	uint64_t cnt : 56;
+	uint64_t event_idx : 8;
 };
 
 /* Where and how the profile was taken. */
@@ -68,12 +80,9 @@ struct profile {
 	const struct profile_process *processes;
 	const struct profile_thread *threads;
 	const struct profile_sample *samples;
-	uint32_t function_cnt, frame_cnt, stack_cnt, process_cnt, thread_cnt, sample_cnt;
-	uint64_t total_cnt;		  /* sum of samples[].cnt */
-	uint64_t outside_cnt;		  /* of them, of threads that ran no Python frame */
-	uint64_t counters[KRAIT_CNT_CNT]; /* the kernel's ledger */
-	uint64_t samples_unnamed;	  /* samples received whose stack never arrived */
-	struct intern *strings;		  /* a copy holds it */
+	const struct profile_event *events; /* the first is the CPU's clock */
+	uint32_t function_cnt, frame_cnt, stack_cnt, process_cnt, thread_cnt, sample_cnt, event_cnt;
+	struct intern *strings; /* a copy holds it */
 };
 
 /*

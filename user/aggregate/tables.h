@@ -18,6 +18,7 @@ struct binding {
 	uint32_t tid;	     /* the thread that the binding's last sample was of, */
 	uint32_t life;	     /* and agg->life then */
 	uint32_t sample_idx; /* where it was counted; INDEX_NONE: nowhere yet */
+	uint8_t event_idx;   /* and as what */
 	bool is_outside;     /* of Python: KRAIT_MARK_OUTSIDE */
 };
 
@@ -33,7 +34,9 @@ struct aggregate {
 	struct packed frame_idx;
 	uint32_t *fresh; /* the numbers of the stack that is looked at */
 	uint32_t fresh_cnt, fresh_cap;
-	uint64_t total_cnt, outside_cnt, samples_unnamed;
+	struct profile_event *events; /* the first is the CPU's clock */
+	uint32_t event_cnt, event_cap;
+	uint8_t event_idx[KRAIT_EVENTS_MAX]; /* by the number in records; 0: not there yet */
 	uint32_t life; /* how often a life began or ended: what is known of threads is old then */
 	struct strbuf text;
 	struct profile profile;
@@ -49,6 +52,19 @@ uint32_t tables_process(struct aggregate *agg, uint32_t pid);
 /* The number of a new life, or INDEX_NONE. */
 uint32_t tables_add_process(struct aggregate *agg, const struct profile_process *process);
 uint32_t tables_add_thread(struct aggregate *agg, const struct profile_thread *thread);
+
+/* Bytes of any encoding as text that is safe to show, interned. */
+const char *tables_safe_text(struct aggregate *agg, const char *bytes, size_t len);
+
+/* The index of the event that has this number in records, below KRAIT_EVENTS_MAX; it is added if it
+ * is new. INDEX_NONE without memory. */
+uint32_t events_number(struct aggregate *agg, uint32_t number);
+/* Takes in what an event is called, and its ledger where that has come. 0 or -ENOMEM. */
+int events_describe(struct aggregate *agg, const struct krait_event_rec *rec);
+/* Counts of them from zero. */
+void events_restart(struct aggregate *agg);
+/* Has `to`, which is new, know the events of `from`. 0 or -ENOMEM. */
+int events_move(struct aggregate *to, const struct aggregate *from);
 
 /* Keeps what belongs to processes that live, and frees the rest with all of its strings: what is
  * kept moves into new tables. There must be no samples. 0 or -ENOMEM: then it is only to be freed.

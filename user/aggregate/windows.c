@@ -118,6 +118,7 @@ static int move_all(struct move *m)
 {
 	int err = frames_move(m->to->frames, m->from->frames, m->owners, m->owner_cnt);
 
+	err = err ?: events_move(m->to, m->from);
 	err = err ?: move_processes(m);
 	err = err ?: move_threads(m);
 	return err ?: move_bindings(m);
@@ -161,7 +162,7 @@ static void forget_samples(struct aggregate *agg)
 {
 	index_release(&agg->samples.index);
 	agg->samples.cnt = 0;
-	agg->total_cnt = agg->outside_cnt = agg->samples_unnamed = 0;
+	events_restart(agg);
 	agg->life++;
 }
 

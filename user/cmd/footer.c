@@ -51,10 +51,10 @@ bool ledger_balances(const uint64_t *counters, uint64_t samples_received)
 	       counters[KRAIT_CNT_SAMPLES] == samples_received;
 }
 
-static void ledger_line(const struct profile *p)
+static void ledger_line(const struct profile_event *e)
 {
-	const uint64_t *c = p->counters;
-	uint64_t received = p->total_cnt + p->samples_unnamed, unknown = c[KRAIT_CNT_UNKNOWN_TICKS];
+	const uint64_t *c = e->counters;
+	uint64_t received = e->total_cnt + e->unnamed_cnt, unknown = c[KRAIT_CNT_UNKNOWN_TICKS];
 
 	if (ledger_balances(c, received))
 		log_info("ledger: %" PRIu64 " ticks on targets = %" PRIu64 " samples + %" PRIu64
@@ -69,29 +69,29 @@ static void ledger_line(const struct profile *p)
 }
 
 /* What is known without the kernel's counters. */
-static void received_lines(const struct profile *p)
+static void received_lines(const struct profile_event *e)
 {
-	if (p->samples_unnamed)
-		log_info("  lost %" PRIu64 " whose stack did not arrive", p->samples_unnamed);
-	if (p->outside_cnt)
+	if (e->unnamed_cnt)
+		log_info("  lost %" PRIu64 " whose stack did not arrive", e->unnamed_cnt);
+	if (e->outside_cnt)
 		log_info("outside of Python: %" PRIu64
 			 " samples of threads that were running no Python frame",
-			 p->outside_cnt);
+			 e->outside_cnt);
 }
 
 void footer_no_ledger(const struct profile *p)
 {
 	log_info("ledger: none: the counters come last in a recording; %" PRIu64
 		 " samples were read",
-		 p->total_cnt + p->samples_unnamed);
-	received_lines(p);
+		 p->events[0].total_cnt + p->events[0].unnamed_cnt);
+	received_lines(&p->events[0]);
 }
 
-void footer_ledger(const struct profile *p)
+static void event_ledger(const struct profile_event *e)
 {
-	const uint64_t *c = p->counters;
+	const uint64_t *c = e->counters;
 
-	ledger_line(p);
+	ledger_line(e);
 	for (size_t i = 0; i < COUNT(losses); i++)
 		if (c[losses[i].number])
 			log_info("  %s %" PRIu64 " %s", losses[i].is_lost ? "lost" : "outside",
@@ -103,7 +103,18 @@ void footer_ledger(const struct profile *p)
 		log_info("  lost %" PRIu64
 			 " on processes that ended before krait knew what they were",
 			 c[KRAIT_CNT_UNKNOWN_TICKS]);
-	received_lines(p);
+	received_lines(e);
+}
+
+void footer_ledger(const struct profile *p)
+{
+	const uint64_t *c = p->events[0].counters;
+
+	for (uint32_t i = 0; i < p->event_cnt; i++) {
+		if (i)
+			log_info("of the event %s:", p->events[i].name);
+		event_ledger(&p->events[i]);
+	}
 	if (c[KRAIT_CNT_TRUNCATED])
 		log_info("stacks truncated: %" PRIu64 " samples deeper than --max-depth",
 			 c[KRAIT_CNT_TRUNCATED]);

@@ -311,7 +311,7 @@ static int write_all(struct run *run, bool show_table)
 		return -ENOMEM;
 	err = outputs_record_finish(&run->outs, run->result->duration_ns, run->result->counters);
 	err2 = outputs_write(&run->outs, profile, &run->export_opts);
-	if (show_table && profile->total_cnt) {
+	if (show_table && profile->events[0].total_cnt) {
 		export_table(profile, &run->export_opts, TABLE_ROWS, stdout);
 		fflush(stdout);
 	}

@@ -100,7 +100,7 @@ static bool is_known(const struct krait_hdr *h)
 
 	if (h->kind == KRAIT_PROCESS && h->bytes >= sizeof(*process))
 		return process->what <= KRAIT_PROCESS_NAME;
-	return h->kind >= KRAIT_PROCESS && h->kind <= KRAIT_TAIL;
+	return h->kind >= KRAIT_PROCESS && h->kind <= KRAIT_EVENT;
 }
 
 static bool is_text(const char *field, size_t size)

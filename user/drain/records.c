@@ -3,6 +3,8 @@
  * than what is known of it: a newer krait's has something at its end (bpf/abi/record.h). */
 #include "user/drain/records.h"
 
+#include <string.h>
+
 static bool process_is_valid(const struct krait_hdr *h)
 {
 	const struct krait_process_rec *rec = (const void *)h;
@@ -41,11 +43,23 @@ static bool stack_is_valid(const struct krait_hdr *h)
 	       rec->frame_cnt * sizeof(struct krait_frame) <= h->bytes - sizeof(*rec);
 }
 
-/* All of it is its fixed part. */
 static bool sample_is_valid(const struct krait_hdr *h)
 {
-	(void)h;
-	return true;
+	return sample_event((const void *)h) < KRAIT_EVENTS_MAX;
+}
+
+static bool is_text(const char *field, size_t size)
+{
+	return memchr(field, '\0', size) != NULL;
+}
+
+static bool event_is_valid(const struct krait_hdr *h)
+{
+	const struct krait_event_rec *rec = (const void *)h;
+
+	return rec->event && rec->event < KRAIT_EVENTS_MAX &&
+	       is_text(rec->name, sizeof(rec->name)) && is_text(rec->unit, sizeof(rec->unit)) &&
+	       rec->pair_cnt <= (h->bytes - sizeof(*rec)) / sizeof(struct krait_pair);
 }
 
 static const struct {
@@ -56,6 +70,7 @@ static const struct {
 	[KRAIT_CODE] = {sizeof(struct krait_code_rec), code_is_valid},
 	[KRAIT_STACK] = {sizeof(struct krait_stack_rec), stack_is_valid},
 	[KRAIT_SAMPLE] = {sizeof(struct krait_sample_rec), sample_is_valid},
+	[KRAIT_EVENT] = {sizeof(struct krait_event_rec), event_is_valid},
 };
 
 size_t record_check(const void *bytes, size_t avail)

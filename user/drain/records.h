@@ -35,6 +35,27 @@ struct code_text {
 
 struct code_text code_text(const struct krait_code_rec *rec);
 
+/* The event that a sample is of, and how many of its periods it stands for. */
+static inline uint32_t sample_event(const struct krait_sample_rec *rec)
+{
+	if (rec->h.bytes < sizeof(struct krait_event_sample_rec))
+		return KRAIT_EVENT_CPU_CLOCK;
+	return ((const struct krait_event_sample_rec *)rec)->event;
+}
+
+static inline uint64_t sample_value(const struct krait_sample_rec *rec)
+{
+	if (sample_event(rec) == KRAIT_EVENT_CPU_CLOCK)
+		return rec->weight;
+	return ((const struct krait_event_sample_rec *)rec)->value;
+}
+
+/* The ledger of an EVENT record: pair_cnt of them. */
+static inline const struct krait_pair *event_pairs(const struct krait_event_rec *rec)
+{
+	return (const struct krait_pair *)(rec + 1);
+}
+
 static inline const struct krait_frame *stack_frames(const struct krait_stack_rec *rec)
 {
 	return (const struct krait_frame *)(rec + 1);

@@ -25,6 +25,9 @@ struct export_opts {
 	enum export_lines lines;
 };
 
+/* The event that formats with one number a stack have: the CPU's clock. */
+#define EXPORT_EVENT 0
+
 struct exporter {
 	const char *name; /* what -f takes: "folded" */
 	const char *const

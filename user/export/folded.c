@@ -48,6 +48,7 @@ struct folded {
 	struct word *words, *processes, *threads, *no_frames;
 	uint32_t word_cnt;
 	struct item *items; /* by sample, then in the order of lines */
+	uint32_t item_cnt;
 };
 
 /* What was appended to the texts since `off`, as a word of a folded line, where ';' can't be. */
@@ -280,7 +281,7 @@ static int write_lines(const struct folded *f, FILE *out)
 	uint64_t cnt = 0;
 	int err;
 
-	for (uint32_t i = 0; i < f->profile->sample_cnt && !text.failed; i++, last = line) {
+	for (uint32_t i = 0; i < f->item_cnt && !text.failed; i++, last = line) {
 		uint32_t shared;
 
 		line = line_of(f, f->items[i].sample_idx);
@@ -321,7 +322,8 @@ static int folded_init(struct folded *f)
 	f->threads = f->processes + p->process_cnt;
 	f->no_frames = f->threads + p->thread_cnt;
 	for (i = 0; i < p->sample_cnt; i++)
-		f->items[i].sample_idx = i;
+		if (p->samples[i].event_idx == EXPORT_EVENT)
+			f->items[f->item_cnt++].sample_idx = i;
 	return word_all(f) ?: rank_all(f);
 }
 
@@ -331,7 +333,7 @@ static int folded_write(const struct profile *profile, const struct export_opts 
 	int err = folded_init(&f);
 
 	if (!err) {
-		sort_lines(&f, f.items, profile->sample_cnt, 0);
+		sort_lines(&f, f.items, f.item_cnt, 0);
 		err = write_lines(&f, out);
 	}
 	folded_release(&f);

@@ -5,19 +5,6 @@
 #include <ctype.h>
 #include <string.h>
 
-bool frame_is_marker(const struct profile_function *function)
-{
-	size_t len = strlen(function->name);
-
-	if (function->file[0] || function->first_line != 0)
-		return false;
-	if (!strcmp(function->name, "<GC>"))
-		return true;
-	/* Code compiled with an empty file name has file "" too. The brackets keep such a function,
-	 * whose name can be anything, from being worded as a bare name. */
-	return len > 1 && function->name[0] == '[' && function->name[len - 1] == ']';
-}
-
 /* The length of "/lib/pythonX.Y/" or "/lib64/pythonX.Y/" at text, else 0. The 't' of a
  * free-threaded build's folder is part of it: sysconfig.get_path("stdlib") is lib/python3.13t. */
 static size_t stdlib_len(const char *text)
@@ -77,7 +64,7 @@ static void add_location(struct strbuf *out, const struct profile_function *func
 			 bool has_line, const struct export_opts *opts)
 {
 	strbuf_add_str(out, function->name);
-	if (frame_is_marker(function))
+	if (function->kind == FRAME_MARKER)
 		return;
 	strbuf_add_str(out, " (");
 	strbuf_add_str(out, opts->full_path ? function->file : frame_short_path(function->file));

@@ -15,10 +15,6 @@
 #include "user/base/strbuf.h"
 #include "user/export/export.h"
 
-/* True for "[unreadable: ...]", "[outside of Python]", "[truncated]", "<GC>": a word of krait's
- * about a frame, not a function. */
-bool frame_is_marker(const struct profile_function *function);
-
 /*
  * The part of a file name that tells a reader which file it is, a tail of `file` (borrowed): what
  * follows the installation's library folder ("json/decoder.py"), else the last two components

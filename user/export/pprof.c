@@ -19,13 +19,14 @@
 #include "user/export/export.h"
 #include "user/export/profile.pb-c.h"
 
-#define NS_PER_S 1000000000ULL
 #define FLUSH_BYTES 65536 /* packed bytes that are compressed at once */
 /* Strings that are no name of a function, process or thread: value types, units, label keys,
  * comments. Only bounds an allocation. */
 #define OWN_STRINGS 16
 #define MAPPING_ID 1
 #define LABELS_MAX 5
+#define EVENTS_MAX 256		    /* of a profile: profile_sample.event_idx has 8 bits */
+#define VALUES_MAX (EVENTS_MAX + 1) /* of a sample: the CPU's clock has two */
 
 typedef Perftools__Profiles__Profile Part;
 
@@ -106,31 +107,37 @@ static void put_strings(struct pprof *w)
 	}
 }
 
-static uint64_t period_ns(const struct profile *p)
+/* What the values of a sample are (room for VALUES_MAX): the ticks as such, then each event in its
+ * unit. How many there are. */
+static size_t make_types(struct pprof *w, Perftools__Profiles__ValueType *types,
+			 Perftools__Profiles__ValueType **ptrs)
 {
-	return p->meta.freq_hz ? NS_PER_S / p->meta.freq_hz : 0;
+	const struct profile *p = w->profile;
+	size_t cnt = 1 + p->event_cnt;
+
+	for (size_t i = 0; i < cnt; i++) {
+		perftools__profiles__value_type__init(&types[i]);
+		types[i].type = string_idx(w, i ? p->events[i - 1].name : "samples");
+		types[i].unit = string_idx(w, i ? p->events[i - 1].unit : "count");
+		ptrs[i] = &types[i];
+	}
+	return cnt;
 }
 
 /* What the numbers mean, and what there is one of. */
 static void put_head(struct pprof *w, const char *version, const char *target)
 {
 	const struct profile_meta *meta = &w->profile->meta;
-	Perftools__Profiles__ValueType samples = PERFTOOLS__PROFILES__VALUE_TYPE__INIT;
-	Perftools__Profiles__ValueType cpu = PERFTOOLS__PROFILES__VALUE_TYPE__INIT;
-	Perftools__Profiles__ValueType *types[] = {&samples, &cpu};
+	Perftools__Profiles__ValueType types[VALUES_MAX] = {}, *type_ptrs[VALUES_MAX];
 	Perftools__Profiles__Mapping mapping = PERFTOOLS__PROFILES__MAPPING__INIT;
 	int64_t comments[] = {string_idx(w, version), string_idx(w, target)};
 	Part part = PERFTOOLS__PROFILES__PROFILE__INIT;
 
-	samples.type = string_idx(w, "samples");
-	samples.unit = string_idx(w, "count");
-	cpu.type = string_idx(w, "cpu");
-	cpu.unit = string_idx(w, "nanoseconds");
-	part.sample_type = types;
-	part.n_sample_type = 2;
-	part.period_type = &cpu;
-	part.period = period_ns(w->profile);
-	part.default_sample_type = cpu.type;
+	part.sample_type = type_ptrs;
+	part.n_sample_type = make_types(w, types, type_ptrs);
+	part.period_type = &types[1];
+	part.period = w->profile->events[0].period;
+	part.default_sample_type = types[1].type;
 	part.time_nanos = meta->start_unix_ns;
 	part.duration_nanos = meta->duration_ns;
 	part.comment = comments;
@@ -231,11 +238,36 @@ static size_t make_labels(struct pprof *w, const struct profile_sample *sample,
 	return cnt;
 }
 
-static void put_sample(struct pprof *w, const struct profile_sample *sample)
+static bool is_of_one(const struct profile_sample *a, const struct profile_sample *b)
+{
+	return a->thread_idx == b->thread_idx && a->stack_idx == b->stack_idx;
+}
+
+/* The values of what the thread had on the stack: the samples from this one on, of an event each.
+ * How many of them there are. */
+static uint32_t make_values(const struct profile *p, uint32_t first, int64_t *values)
+{
+	uint32_t i;
+
+	memset(values, 0, (1 + p->event_cnt) * sizeof(*values));
+	for (i = first; i < p->sample_cnt && is_of_one(&p->samples[first], &p->samples[i]); i++) {
+		const struct profile_sample *s = &p->samples[i];
+
+		values[1 + s->event_idx] = s->cnt * p->events[s->event_idx].period;
+		if (s->event_idx == 0)
+			values[0] = s->cnt;
+	}
+	return i - first;
+}
+
+/* Puts the samples of one thread on one stack as one; how many they are. */
+static uint32_t put_sample(struct pprof *w, uint32_t first)
 {
 	const struct profile *p = w->profile;
+	const struct profile_sample *sample = &p->samples[first];
 	const struct profile_stack *stack = &p->stacks[sample->stack_idx];
-	int64_t values[] = {sample->cnt, sample->cnt * period_ns(p)};
+	int64_t values[VALUES_MAX];
+	uint32_t cnt = make_values(p, first, values);
 	Perftools__Profiles__Label labels[LABELS_MAX], *label_ptrs[LABELS_MAX];
 	Perftools__Profiles__Sample message = PERFTOOLS__PROFILES__SAMPLE__INIT;
 	Part part = PERFTOOLS__PROFILES__PROFILE__INIT;
@@ -250,7 +282,7 @@ static void put_sample(struct pprof *w, const struct profile_sample *sample)
 	message.location_id = w->locations;
 	message.n_location_id = stack->cnt;
 	message.value = values;
-	message.n_value = 2;
+	message.n_value = 1 + p->event_cnt;
 	message.n_label = make_labels(w, sample, labels);
 	for (i = 0; i < message.n_label; i++)
 		label_ptrs[i] = &labels[i];
@@ -258,12 +290,14 @@ static void put_sample(struct pprof *w, const struct profile_sample *sample)
 	part.sample = (Perftools__Profiles__Sample *[]){&message};
 	part.n_sample = 1;
 	put(w, &part);
+	return cnt;
 }
 
 static int pprof_init(struct pprof *w)
 {
 	const struct profile *p = w->profile;
-	size_t string_max = OWN_STRINGS + 2UL * p->function_cnt + p->process_cnt + p->thread_cnt;
+	size_t string_max = OWN_STRINGS + 2UL * (p->function_cnt + p->event_cnt) + p->process_cnt +
+			    p->thread_cnt;
 	uint32_t i, depth = 0;
 
 	for (i = 0; i < p->stack_cnt; i++)
@@ -306,8 +340,8 @@ static int pprof_write(const struct profile *profile, const struct export_opts *
 	put_head(&w, "krait " KRAIT_VERSION, strbuf_text(&target));
 	put_functions(&w);
 	put_locations(&w);
-	for (i = 0; i < profile->sample_cnt; i++)
-		put_sample(&w, &profile->samples[i]);
+	for (i = 0; i < profile->sample_cnt;)
+		i += put_sample(&w, i);
 	put_strings(&w);
 	flush(&w, Z_FINISH);
 	err = w.err;

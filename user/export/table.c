@@ -109,6 +109,8 @@ static uint32_t distinct(const struct profile *p, uint32_t max,
 	for (uint32_t i = 0; is_seen && i < p->sample_cnt; i++) {
 		uint32_t number = number_of(&p->threads[p->samples[i].thread_idx]);
 
+		if (p->samples[i].event_idx != EXPORT_EVENT)
+			continue;
 		cnt += !is_seen[number];
 		is_seen[number] = true;
 	}
@@ -129,12 +131,13 @@ static uint32_t thread_of(const struct profile_thread *t)
 
 static void print_summary(const struct profile *p, FILE *out)
 {
+	uint64_t total = p->events[EXPORT_EVENT].total_cnt;
 	/* With a sample: there are others, which krait met while they were idle. */
 	uint32_t processes = distinct(p, p->process_cnt, process_of);
 	uint32_t threads = distinct(p, p->thread_cnt, thread_of);
 
 	fprintf(out, "%llu sample%s, %u process%s, %u thread%s, %.1f s at %u Hz\n",
-		(unsigned long long)p->total_cnt, p->total_cnt == 1 ? "" : "s", processes,
+		(unsigned long long)total, total == 1 ? "" : "s", processes,
 		processes == 1 ? "" : "es", threads, threads == 1 ? "" : "s",
 		(double)p->meta.duration_ns / 1e9, p->meta.freq_hz);
 }
@@ -142,7 +145,7 @@ static void print_summary(const struct profile *p, FILE *out)
 static int print_rows(const struct table *t, const struct export_opts *opts, uint32_t cnt,
 		      FILE *out)
 {
-	uint64_t whole = t->profile->total_cnt;
+	uint64_t whole = t->profile->events[EXPORT_EVENT].total_cnt;
 	struct strbuf text = {};
 	uint32_t i;
 	int err;
@@ -183,7 +186,8 @@ int export_table(const struct profile *profile, const struct export_opts *opts, 
 		goto out;
 	make_rows(&t);
 	for (i = 0; i < profile->sample_cnt; i++)
-		count_sample(&t, i);
+		if (profile->samples[i].event_idx == EXPORT_EVENT)
+			count_sample(&t, i);
 	qsort(t.rows, t.row_cnt, sizeof(*t.rows), compare_rows);
 	print_summary(profile, out);
 	err = t.row_cnt ? print_rows(&t, opts, rows && rows < t.row_cnt ? rows : t.row_cnt, out)

@@ -6,7 +6,6 @@
 
 #include "user/base/table.h"
 #include "user/symbolize/known.h"
-#include "user/symbolize/symbolizer.h"
 
 struct frames {
 	struct intern *in;
@@ -57,13 +56,16 @@ static uint32_t function_number(struct frames *f, const struct symbol *s)
 	{
 		const struct profile_function *fn = &f->functions.items[it.num];
 
-		if (fn->name == s->name && fn->file == s->file && fn->first_line == s->first_line)
+		if (fn->name == s->name && fn->file == s->file && fn->first_line == s->first_line &&
+		    fn->kind == s->kind)
 			return it.num;
 	}
 	num = TABLE_GROW(&f->functions, hash);
 	if (num != INDEX_NONE)
-		f->functions.items[num] = (struct profile_function){
-			.name = s->name, .file = s->file, .first_line = s->first_line};
+		f->functions.items[num] = (struct profile_function){.name = s->name,
+								    .file = s->file,
+								    .first_line = s->first_line,
+								    .kind = s->kind};
 	return num;
 }
 
@@ -92,7 +94,8 @@ static uint32_t symbol_number(struct frames *f, const struct symbol *s)
 uint32_t frames_marker(struct frames *f, const char *name)
 {
 	const struct symbol marker = {.name = intern_str(f->in, name),
-				      .file = intern_str(f->in, "")};
+				      .file = intern_str(f->in, ""),
+				      .kind = FRAME_MARKER};
 
 	return symbol_number(f, &marker);
 }
@@ -143,6 +146,7 @@ uint32_t frames_carry(struct frames *to, const struct frames *from, uint32_t num
 	const struct symbol s = {.name = intern_str(to->in, fn->name),
 				 .file = intern_str(to->in, fn->file),
 				 .first_line = fn->first_line,
+				 .kind = fn->kind,
 				 .line = frame->line};
 
 	return symbol_number(to, &s);

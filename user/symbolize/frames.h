@@ -12,6 +12,7 @@
 
 #include "bpf/abi/record.h"
 #include "user/base/intern.h"
+#include "user/symbolize/symbolizer.h" /* enum frame_kind */
 
 /* A function: one code object's names. Marker frames ("[unreadable: ...]", "[outside of Python]",
  * "[truncated]", "<GC>") have file "" and first_line 0. */
@@ -19,6 +20,7 @@ struct profile_function {
 	const char *name;   /* qualified name where the version has one, else the name */
 	const char *file;   /* co_filename, whole; "" for a marker */
 	int32_t first_line; /* co_firstlineno; 0 for a marker */
+	enum frame_kind kind;
 };
 
 struct profile_frame {

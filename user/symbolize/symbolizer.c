@@ -312,7 +312,8 @@ static const char *mark_text(uint32_t mark)
 static struct symbol marker(struct symbolizer *sym, uint32_t mark)
 {
 	return (struct symbol){.name = intern_str(sym->in, mark_text(mark)),
-			       .file = intern_str(sym->in, "")};
+			       .file = intern_str(sym->in, ""),
+			       .kind = FRAME_MARKER};
 }
 
 /*
@@ -360,6 +361,7 @@ struct symbol symbolizer_frame(struct symbolizer *sym, uint32_t owner,
 	symbol.name = body->name;
 	symbol.file = body->file;
 	symbol.first_line = body->first_line;
+	symbol.kind = FRAME_PYTHON;
 	symbol.is_shim = is_init_cleanup(body);
 	symbol.is_final = true;
 	symbol.body = code->body_idx;

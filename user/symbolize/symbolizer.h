@@ -19,12 +19,19 @@
 
 struct symbolizer;
 
+/* What a frame is of. */
+enum frame_kind {
+	FRAME_PYTHON,
+	FRAME_MARKER, /* of none: it stands for what could not be read, or is no code */
+};
+
 /* Strings are interned; compare them as pointers. A marker ("[unreadable: ...]", "[outside of
  * Python]") has file "" and first_line 0. */
 struct symbol {
 	const char *name; /* qualified where the version has it */
 	const char *file;
 	int32_t first_line;
+	enum frame_kind kind;
 	int32_t line;  /* of the executing instruction; 0: unknown */
 	bool is_shim;  /* no Python code, but the interpreter's own: not to be shown */
 	bool is_final; /* the code object is known: this frame's symbol will never be another */
