@@ -163,6 +163,34 @@ $(ORACLE): %: %.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
+# ---- For tests/e2e/test_nested.py: krait with one more program beside the tick ----
+
+NESTED_ticks := -DNESTED_EVENT=0
+NESTED_single := -DNESTED_EVENT=0 -DNESTED_LEVELS=1
+NESTED_unmarked := -DNESTED_EVENT=0 -DUNMARKED
+NESTED_events := -DNESTED_EVENT=1
+
+$(OUT)/nested/%/krait.bpf.o: tests/nested/nested.bpf.c $(wildcard bpf/*.[ch] bpf/abi/*.h)
+	$(call say,BPF,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_FLAGS) $(NESTED_$*) -c -o $(@D)/tmp.o $<
+	$(Q)$(BPFTOOL) gen object $@ $(@D)/tmp.o
+
+$(OUT)/nested/%/krait.skel.h: $(OUT)/nested/%/krait.bpf.o
+	$(Q)$(BPFTOOL) gen skeleton $< name krait_bpf > $@
+
+# The files that know of the programs, with these in place of the product's.
+$(OUT)/nested/%/sampler.o: user/session/sampler.c $(OUT)/nested/%/krait.skel.h
+	$(call say,CC,$@)
+	$(Q)$(CC) -I$(@D) $(USER_FLAGS) -c -o $@ $<
+
+$(OUT)/nested/%/map_sizes.o: user/session/map_sizes.c $(OUT)/nested/%/krait.skel.h
+	$(call say,CC,$@)
+	$(Q)$(CC) -I$(@D) $(USER_FLAGS) -c -o $@ $<
+
+$(OUT)/nested/%/krait: $(OUT)/nested/%/sampler.o $(OUT)/nested/%/map_sizes.o $(MAIN_OBJ) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(SAN_FLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
 # ---- Fuzz targets: all of the sources once more, by clang, for its libFuzzer ----
 
 # Seconds for each target.

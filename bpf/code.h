@@ -392,9 +392,9 @@ static __always_inline void code_resolve(struct scratch *s, __u32 i, struct krai
 /* Turns frame i of the CPU's stack from an address into an id. 1 if there is none any more. */
 KRAIT_GLOBAL int code_step(struct scratch *s, __u32 i)
 {
-	struct krait_stack_rec *stack = stack_get();
+	struct krait_stack_rec *stack = s ? stack_get(s) : NULL;
 
-	if (!s || !stack || i >= s->walk.cnt)
+	if (!stack || i >= s->walk.cnt)
 		return 1;
 	keep_bounds(i);
 	if (i >= stack_room)

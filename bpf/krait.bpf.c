@@ -22,6 +22,8 @@
 #include "bpf/thread.h"
 #include "bpf/walk.h"
 #include "bpf/code.h"
+#include "bpf/emit.h"
+#include "bpf/level.h"
 #include "bpf/maps.h"
 #include "bpf/process.h"
 
@@ -53,18 +55,11 @@ __u32 max_depth = KRAIT_MAX_DEPTH_DEFAULT;
 
 /* ---- What the walker's headers ask of the platform ---- */
 
-static __always_inline struct scratch *scratch_get(void)
+static __always_inline struct krait_stack_rec *stack_get(struct scratch *s)
 {
-	__u32 cpu = bpf_get_smp_processor_id();
+	__u32 number = s->writer.number; /* on the stack, where 6.1 wants a key */
 
-	return bpf_map_lookup_elem(&scratches, &cpu);
-}
-
-static __always_inline struct krait_stack_rec *stack_get(void)
-{
-	__u32 cpu = bpf_get_smp_processor_id();
-
-	return bpf_map_lookup_elem(&stacks, &cpu);
+	return bpf_map_lookup_elem(&stacks, &number);
 }
 
 static __always_inline struct sent_pair *sent_code_get(__u64 id)
@@ -98,14 +93,6 @@ static __always_inline struct stack_set *known_stack_get(__u64 key)
 	__u32 slot = (key >> 8) & (STACK_SETS - 1);
 
 	return bpf_map_lookup_elem(&known_stacks, &slot);
-}
-
-static __always_inline void platform_count(__u32 counter, __u64 n)
-{
-	struct scratch *s = scratch_get();
-
-	if (s && counter < KRAIT_CNT_CNT)
-		s->cpu.counters[counter] += n;
 }
 
 /* Records wait for user space's timer unless they are urgent or many: a wake-up costs more than the
@@ -268,14 +255,14 @@ static __always_inline enum krait_loss stack_send(struct scratch *s, struct krai
  */
 KRAIT_GLOBAL int stack_learn(struct scratch *s)
 {
-	struct krait_stack_rec *stack = stack_get();
+	struct krait_stack_rec *stack = s ? stack_get(s) : NULL;
 	enum krait_loss loss = KRAIT_LOSS_NONE;
 	struct stack_set *set;
 	__u16 flags;
 	__u64 hash;
 	__u32 cnt;
 
-	if (!s || !stack)
+	if (!stack)
 		return KRAIT_LOSS_STACK_NOT_SENT;
 	hash = s->walk.hash;
 	flags = s->walk.flags;
@@ -319,19 +306,6 @@ static __always_inline enum krait_loss stack_know(struct scratch *s)
 	return s->stack_id ? KRAIT_LOSS_NONE : stack_learn(s);
 }
 
-/* Counts one more; who reads the count also sees what was written before. */
-static __always_inline void count_release(__u64 *cnt)
-{
-#ifdef __TARGET_ARCH_x86
-	/* Stores become visible in their order. A locked instruction would wait for them, and the
-	 * record's cache lines are cold: a tenth of the tick. */
-	asm volatile("" ::: "memory");
-	*(volatile __u64 *)cnt += 1;
-#else
-	__sync_fetch_and_add(cnt, 1); /* a full barrier */
-#endif
-}
-
 /* Looks for the thread's state, where its earlier ticks found it or in the list. 0 or a loss. */
 KRAIT_GLOBAL int thread_learn(struct scratch *s)
 {
@@ -355,9 +329,9 @@ KRAIT_GLOBAL int thread_learn(struct scratch *s)
  */
 KRAIT_GLOBAL int outside_know(struct scratch *s)
 {
-	struct krait_stack_rec *stack = stack_get();
+	struct krait_stack_rec *stack = s ? stack_get(s) : NULL;
 
-	if (!s || !stack)
+	if (!stack)
 		return KRAIT_LOSS_STACK_NOT_SENT;
 	s->walk.flags = 0;
 	s->interp_id = 0;
@@ -415,13 +389,13 @@ static __always_inline bool layout_load(struct scratch *s)
 }
 
 /*
- * Whether the thread is in its exit in the kernel. Halfway through that libc may give its stack,
- * and with it its thread pointer, to a new thread, whose state would pass for this one's. A
- * kernel's addresses are negative; a tick in user space need not ask.
+ * Whether the thread is in its exit, if it is in the kernel at all. Halfway through that libc may
+ * give its stack, and with it its thread pointer, to a new thread, whose state would pass for this
+ * one's.
  */
-static __always_inline bool is_exiting(const struct task_struct *task, __u64 ip)
+static __always_inline bool is_exiting(const struct task_struct *task, bool is_in_kernel)
 {
-	return (__s64)ip < 0 && task->flags & PF_EXITING;
+	return is_in_kernel && task->flags & PF_EXITING;
 }
 
 /* Whether thread states may be left in the process from before a fork, one of which could pass for
@@ -471,11 +445,13 @@ KRAIT_GLOBAL int task_learn(struct scratch *s)
 }
 
 /*
- * Takes the stack of the running task, a Python's, which an event has hit at `ip`: user space has
- * it then, or will have it before the sample. Its id is s->stack_id. 0 or why there is none.
+ * Takes the stack of the running task, a Python's, which an event has hit at `ip`, an address of
+ * the kernel too: user space has it then, or will have it before the sample. Its id is s->stack_id.
+ * 0 or why there is none.
  */
 static __always_inline enum krait_loss take_stack(struct scratch *s, struct recent *r,
-						  struct task_struct *task, __u64 ip)
+						  struct task_struct *task, __u64 ip,
+						  bool is_in_kernel)
 {
 	if (r->state == KRAIT_PROC_STARTING)
 		return KRAIT_LOSS_STARTING;
@@ -489,47 +465,10 @@ static __always_inline enum krait_loss take_stack(struct scratch *s, struct rece
 	s->is_in_eval = ip - proc_of(s)->addrs.eval < proc_of(s)->addrs.eval_bytes;
 	if (!layout_load(s))
 		return KRAIT_LOSS_LAYOUT_MISSING;
-	return thread_stack(s, r, is_exiting(task, ip));
+	return thread_stack(s, r, is_exiting(task, is_in_kernel));
 }
 
 /* ---- From an event to its sample ---- */
-
-/*
- * Emits the sample of an event that took the stack s->stack_id, into the CPU's ring. `event` is a
- * constant: a program that has only the CPU clock is as small as if there were no other.
- */
-static __always_inline enum krait_loss sample_emit(struct scratch *s, __u32 event, __u64 *counters)
-{
-	__u64 *cnt = &s->cpu.samples_written;
-	__u32 cpu = bpf_get_smp_processor_id();
-	__u32 slot = cpu * s->cpu.sample_slots + (*cnt & (s->cpu.sample_slots - 1));
-	struct krait_sample_rec *rec = bpf_map_lookup_elem(&samples, &slot);
-
-	if (!rec || *cnt - s->cpu.samples_read >= s->cpu.sample_slots)
-		return KRAIT_LOSS_RING_FULL;
-	*rec = (struct krait_sample_rec){
-		.h = {.kind = KRAIT_SAMPLE, .flags = s->walk.flags, .bytes = sizeof(*rec)},
-		.time_ns = s->now_ns,
-		.stack_id = s->stack_id,
-		.pid = recent_of(s)->pid,
-		.tid = recent_of(s)->tid,
-		.cpu = cpu,
-		.weight = event == KRAIT_EVENT_CPU_CLOCK ? s->value : 0,
-	};
-	if (event != KRAIT_EVENT_CPU_CLOCK) {
-		struct krait_event_sample_rec *more = (struct krait_event_sample_rec *)rec;
-
-		more->sample.h.bytes = sizeof(*more);
-		more->event = event;
-		more->pad = 0;
-		more->value = s->value;
-	}
-	count_release(cnt);
-	counters[KRAIT_CNT_SAMPLES] += s->value;
-	if (s->walk.flags & KRAIT_STACK_TRUNCATED)
-		platform_count(KRAIT_CNT_TRUNCATED, s->value);
-	return KRAIT_LOSS_NONE;
-}
 
 /* What is known of the running task, into its struct recent. */
 static __always_inline struct recent *recent_find(struct scratch *s, struct task_struct *task)
@@ -554,7 +493,10 @@ static __always_inline void event_on_python(struct scratch *s, struct recent *r,
 					    struct task_struct *task, __u64 ip, __u32 event,
 					    __u64 *counters)
 {
-	__u32 loss = take_stack(s, r, task, ip);
+	/* The clock's ticks come anywhere, and a kernel's addresses are negative; all other events
+	 * are in the kernel, whatever the address that they have of user space. */
+	bool is_in_kernel = event != KRAIT_EVENT_CPU_CLOCK || (__s64)ip < 0;
+	__u32 loss = take_stack(s, r, task, ip, is_in_kernel);
 
 	loss = loss ?: sample_emit(s, event, counters);
 	if (!loss)
@@ -568,7 +510,7 @@ static __always_inline void event_on_python(struct scratch *s, struct recent *r,
 
 /*
  * What every event source ends with: the event has hit the running task at the instruction `ip`,
- * and stands for `value` of its periods. `counters` is the event's ledger, of this CPU.
+ * and stands for `value` of its periods. `counters` is the event's ledger, of this level.
  */
 static __always_inline void event_take(struct scratch *s, __u32 event, __u64 value, __u64 ip,
 				       __u64 *counters)
@@ -580,7 +522,7 @@ static __always_inline void event_take(struct scratch *s, __u32 event, __u64 val
 
 	s->event = event;
 	s->value = value;
-	s->cpu.ticks++;
+	s->writer.ticks++;
 	r = recent_find(s, task);
 	if (r->state == KRAIT_PROC_IGNORED || r->state == KRAIT_PROC_UNKNOWN) {
 		counters[r->state == KRAIT_PROC_UNKNOWN ? KRAIT_CNT_UNKNOWN_TICKS
@@ -588,11 +530,11 @@ static __always_inline void event_take(struct scratch *s, __u32 event, __u64 val
 		return;
 	}
 	counters[KRAIT_CNT_TARGET_TICKS] += s->value;
-	is_timed = !(s->cpu.target_ticks++ & (KRAIT_TIMED_EVERY - 1));
+	is_timed = !(s->writer.target_ticks++ & (KRAIT_TIMED_EVERY - 1));
 	began_ns = is_timed ? bpf_ktime_get_ns() : 0;
 	event_on_python(s, r, task, ip, event, counters);
 	if (is_timed)
-		s->cpu.timed_ns += bpf_ktime_get_ns() - began_ns;
+		s->writer.timed_ns += bpf_ktime_get_ns() - began_ns;
 }
 
 /* ---- The event source: a tick of the CPU's clock ---- */
@@ -618,11 +560,15 @@ static __always_inline void stay_on_kernel_stack(void *ctx)
 SEC("perf_event")
 int krait_tick(struct bpf_perf_event_data *ctx)
 {
-	struct scratch *s = scratch_get();
+	struct scratch *s = level_enter();
 
 	stay_on_kernel_stack(ctx);
-	if (s)
-		event_take(s, KRAIT_EVENT_CPU_CLOCK, tick_weight, PT_REGS_IP(&ctx->regs),
-			   s->cpu.counters);
+	if (!s) {
+		platform_count(KRAIT_LOSS_NESTED, tick_weight);
+		return 0;
+	}
+	event_take(s, KRAIT_EVENT_CPU_CLOCK, tick_weight, PT_REGS_IP(&ctx->regs),
+		   s->writer.counters);
+	level_leave(s);
 	return 0;
 }

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Every map of the program. Sizes that say 1 are set by user space before the load
- * (user/session/map_sizes.c), by the CPUs that there is room for, the rate and --max-depth.
+ * (user/session/map_sizes.c), by the CPUs that there is room for, their levels, the rate and
+ * --max-depth.
  *
  * | map          | key → value                        | written by            | read by         |
  * |--------------|------------------------------------|-----------------------|-----------------|
  * | ring         | records but samples                | every program         | user space      |
  * | samples      | slot → krait_sample_rec, a ring    | the tick              | user space,     |
- * |              | for each CPU                       |                       | mapped          |
+ * |              | for each level of a CPU (level.h)  |                       | mapped          |
  * | procs        | pid → krait_proc                   | the tick, fork, exec, | the tick, fork, |
  * |              |                                    | exit; user space      | user space      |
  * | layouts      | number → krait_layout              | user space            | the tick        |
- * | scratches    | CPU → scratch: counters, what the  | the tick; exec, exit: | the tick; the   |
- * |              | last ticks hit, the tick's memory  | counters              | counters: user  |
+ * | scratches    | level of a CPU → scratch: counters,| the tick; exec, exit: | the tick; the   |
+ * |              | what the last ticks hit, its memory| counters              | counters: user  |
  * |              |                                    |                       | space, mapped   |
- * | stacks       | CPU → the STACK record in the      | the tick              | the tick        |
- * |              | making                             |                       |                 |
+ * | stacks       | level of a CPU → the STACK record  | the tick              | the tick        |
+ * |              | in the making                      |                       |                 |
  * | sent_stacks, | hash → ids that user space has:    | the tick              | the tick        |
  * | sent_codes   | what is not in there is sent again |                       |                 |
  * | known_stacks,| hash → what was found to be true   | the tick              | the tick        |
@@ -41,13 +42,18 @@ struct {
 	__uint(max_entries, 4 << 20);
 } ring SEC(".maps");
 
+/* The longest kind of sample that a program here sends: those of other events are longer. */
+#ifndef KRAIT_SAMPLE_SLOT
+#define KRAIT_SAMPLE_SLOT struct krait_sample_rec
+#endif
+
 /* The rings of samples: control.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); /* user space: CPUs times slots */
+	__uint(max_entries, 1); /* user space: levels of CPUs times slots */
 	__type(key, __u32);
-	__type(value, struct krait_sample_rec);
+	__type(value, KRAIT_SAMPLE_SLOT);
 } samples SEC(".maps");
 
 struct {
@@ -57,19 +63,20 @@ struct {
 	__type(value, struct krait_layout);
 } layouts SEC(".maps");
 
-/* One per CPU, as plain arrays: a per-CPU map's value may not exceed 32 KB (PCPU_MIN_UNIT_SIZE). An
- * array that can be mapped starts on a page of its own; user space reads the counters there. */
+/* One per level of a CPU, as plain arrays: a per-CPU map's value may not exceed 32 KB
+ * (PCPU_MIN_UNIT_SIZE). An array that can be mapped starts on a page of its own; user space reads
+ * the counters there. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1); /* user space: the CPUs that there is room for */
+	__uint(max_entries, 1); /* user space: levels of the CPUs that there is room for */
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1); /* user space: the CPUs that there is room for */
+	__uint(max_entries, 1); /* user space: levels of the CPUs that there is room for */
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(struct krait_stack_rec)); /* user space: and stack_room */
 } stacks SEC(".maps");

@@ -30,7 +30,7 @@ struct scratch;
 struct thread_memo *memo_get(struct scratch *s);
 bool platform_stack(struct scratch *s);
 void platform_note_crossed(struct scratch *s);
-struct krait_stack_rec *stack_get(void);
+struct krait_stack_rec *stack_get(struct scratch *s);
 struct sent_pair *sent_code_get(__u64 id);
 struct known_set *known_code_get(__u64 key);
 struct krait_proc *proc_entry_get(__u32 pid);

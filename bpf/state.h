@@ -122,27 +122,25 @@ struct recent_stack {
 #define PAGE_BYTES 4096
 
 /*
- * One per CPU, on pages of its own. What a tick costs when the last one was long ago is not its
- * instructions but the cache lines and the TLB entries that it must fetch, some 50 ns each; so what
- * every tick touches is on the first page, and the window behind it.
+ * One per CPU and level (level.h), on pages of its own. What a tick costs when the last one was
+ * long ago is not its instructions but the cache lines and the TLB entries that it must fetch, some
+ * 50 ns each; so what every tick touches is on the first page, and the window behind it.
  */
 struct scratch {
 	union {
 		struct {
-			struct krait_cpu cpu; /* first */
+			struct krait_writer writer; /* first */
 			struct recent recents[RECENT_CNT];
 			__u32 host_tid; /* of the tick's thread: its place among the recents */
 			__u32 epoch;
 			__u64 mm;
-			__u64 value; /* what the event stands for, and which it is: */
-			__u32 event; /* as in a SAMPLE */
+			__u64 value;	/* what the event stands for, and which it is: */
+			__u32 event;	/* as in a SAMPLE */
+			__u32 is_taken; /* the level: level.h */
+			__u64 now_ns;	/* of this event */
 			/* This stack holds a frame with a fault, or a code object that is not
 			 * trusted yet: look again at the next tick. */
 			__u32 is_unsettled;
-			__u64 now_ns; /* of this tick */
-			/* The thread itself executes Python's bytecode, no C function that it
-			 * called. */
-			bool is_in_eval;
 			__u32 code_bytes; /* of the process, as in struct krait_proc */
 			__u64 stack_key;
 			__u64 stack_id;
@@ -164,6 +162,9 @@ struct scratch {
 			/* Whether ids do not tell which thread runs a state (runner.h); what does:
 			 * the thread's stack from its pointer on, the state that has the GIL. */
 			bool is_shared;
+			/* The thread itself executes Python's bytecode, no C function that it
+			 * called. */
+			bool is_in_eval;
 			__u32 word_cnt;	     /* of what runner_take_words took */
 			__u64 proven_tstate; /* which this thread was seen to run */
 			__u64 stack_lo, stack_bytes, current, current_id;

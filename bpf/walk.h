@@ -44,7 +44,7 @@ extern __u32 max_depth;
 extern KRAIT_CONFIG __u32 stack_room;
 
 #ifndef KRAIT_HOST
-static __always_inline struct krait_stack_rec *stack_get(void);
+static __always_inline struct krait_stack_rec *stack_get(struct scratch *s);
 #endif
 
 /* Reads the chunk's head at `chunk`: Include/cpython/pystate.h, struct _stack_chunk {previous,
@@ -353,7 +353,7 @@ KRAIT_GLOBAL int walk_step(struct scratch *s)
 	if (!s || !s->walk.frame)
 		return 1;
 	if (s->walk.is_kept) {
-		stack = stack_get();
+		stack = stack_get(s);
 		if (!stack)
 			return 1;
 	}
@@ -408,7 +408,7 @@ static __always_inline void walk_from(struct scratch *s, __u64 frame, __u32 mark
 	w->tortoise = w->step_cnt = w->cnt = w->flags = 0;
 	w->next_mark = 1;
 	if (mark)
-		frame_fault(w, w->is_kept ? stack_get() : NULL, mark);
+		frame_fault(w, w->is_kept ? stack_get(s) : NULL, mark);
 	w->fault = 0;
 	/* Shims alone, on a page each, would otherwise take 11 ms: nothing but a step counts them.
 	 */

@@ -31,21 +31,25 @@
  * ---- The rings of samples ----
  *
  * Almost all that krait sends is samples. In a BPF ring buffer each costs a lock that the CPUs
- * share and five pages that a tick needs for nothing else; a ring per CPU has one writer, the tick,
- * and one reader. CPU c's is the elements from c * sample_slots on of the map `samples`; the n-th
- * sample of the CPU is at n % sample_slots, and has been written once samples_written > n.
+ * share and five pages that a tick needs for nothing else; a ring of its own has one writer, a
+ * level of a CPU (bpf/level.h), and one reader. That of writer w is the elements from
+ * w * sample_slots on of the map `samples`; its n-th sample is at n % sample_slots, and has been
+ * written once samples_written > n.
  */
-#define KRAIT_COUNTERS_MAX 34
+#define KRAIT_COUNTERS_MAX 33
 
-/* How each CPU's memory starts, which user space maps. */
-struct krait_cpu {
-	__u64 counters[KRAIT_COUNTERS_MAX]; /* by enum krait_counter */
+/* How each writer's memory starts, which user space maps. Those of CPU c are the level_cnt from
+ * c * level_cnt on. */
+struct krait_writer {
+	__u64 counters[KRAIT_COUNTERS_MAX]; /* by enum krait_counter: of the CPU's clock */
 	__u64 samples_written;
 	__u64 samples_read; /* user space: it has read so many */
 	__u64 sample_slots; /* user space: the ring's length, a power of two */
-	__u64 ticks;	    /* as they come, */
+	__u64 ticks;	    /* and events: as they come, */
 	__u64 target_ticks; /* of them on targets, and */
 	__u64 timed_ns;	    /* what one in KRAIT_TIMED_EVERY of them has taken */
+	__u32 number;	    /* user space: which writer this is */
+	__u32 pad;
 };
 
 /*
@@ -237,7 +241,7 @@ struct krait_proc {
 };
 
 _Static_assert(KRAIT_CNT_CNT <= KRAIT_COUNTERS_MAX, "abi: counters");
-_Static_assert(sizeof(struct krait_cpu) == 320, "abi: cpu");
+_Static_assert(sizeof(struct krait_writer) == 320, "abi: writer");
 _Static_assert(sizeof(struct krait_layout) == 112, "abi: layout");
 _Static_assert(sizeof(struct krait_addrs) == 56, "abi: addrs");
 _Static_assert(sizeof(struct krait_proc) == 88, "abi: proc");

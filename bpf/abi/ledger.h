@@ -6,8 +6,8 @@
  * The numbers are stored in recordings, as the counters' names and as the marks of frames that
  * could not be read, so they keep their meaning for ever: a new line has a number that no line
  * ever had, whatever its place, and none is removed. `make lint` holds them against
- * bpf/abi/released. They are also the places of the counters in struct krait_cpu, so a new one is
- * the next.
+ * bpf/abi/released. They are also the places of the counters in struct krait_writer, so a new one
+ * is the next.
  */
 #ifndef KRAIT_ABI_LEDGER_H
 #define KRAIT_ABI_LEDGER_H
@@ -31,7 +31,8 @@
 	X(THREAD_SEARCH, 8, 1, "while a long thread list was being searched")                      \
 	X(THREAD_UNPROVEN, 9, 1, "in a forked CPython 2.7, on a thread not yet seen with the GIL") \
 	X(RING_FULL, 10, 1, "because the ring buffer was full")                                    \
-	X(STACK_NOT_SENT, 11, 1, "because the ring buffer had no room for the stack")
+	X(STACK_NOT_SENT, 11, 1, "because the ring buffer had no room for the stack")              \
+	X(NESTED, 28, 1, "because they came in the middle of taking another sample")
 
 /* Reasons why a single frame could not be read: X(NAME, number, sentence). The stack is kept, with
  * a marker frame. */
@@ -58,7 +59,7 @@
 	X(RING_BYTES, 26, "bytes of all other records sent")
 
 /* One more than the highest number. */
-#define KRAIT_CNT_CNT 28
+#define KRAIT_CNT_CNT 29
 
 enum krait_loss {
 	KRAIT_LOSS_NONE = 0,

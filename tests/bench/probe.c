@@ -281,7 +281,8 @@ static void read_counters(const struct held *held, uint64_t *sums)
 	memset(sums, 0, KRAIT_CNT_CNT * sizeof(*sums));
 	for (uint32_t cpu = 0; held->scratches && cpu < held->scratch_cnt; cpu++)
 		for (int i = 0; i < KRAIT_CNT_CNT; i++)
-			sums[i] += *(const volatile __u64 *)&held->scratches[cpu].cpu.counters[i];
+			sums[i] +=
+				*(const volatile __u64 *)&held->scratches[cpu].writer.counters[i];
 }
 
 static void say_reading(const struct held *held)

@@ -25,14 +25,14 @@ COUNTERS = (
     " THREAD_UNREADABLE THREAD_SEARCH THREAD_UNPROVEN RING_FULL STACK_NOT_SENT"
     " FRAME_UNREADABLE FRAME_CYCLE CODE_UNREADABLE CODE_NOT_CODE CODE_NOT_SENT"
     " TARGET_TICKS SAMPLES TRUNCATED OTHER_TICKS UNKNOWN_TICKS PROCS_FULL EVENTS_LOST STACKS"
-    " CODES RING_BYTES CODE_TOO_MUCH"
+    " CODES RING_BYTES CODE_TOO_MUCH NESTED"
 ).split()
 COUNTERS_OF_3 = 27  # in the tail of the first krait that wrote version 3; the last had CODE_TOO_MUCH too
 LOSS, FAULT, TOTAL = 1, 2, 3  # what part a counter has in the ledger
 
 
 def part(number):
-    return LOSS if number < 12 else FAULT if number < 17 or number == 27 else TOTAL
+    return LOSS if number < 12 or number == 28 else FAULT if number < 17 or number == 27 else TOTAL
 
 
 def record(kind, body, flags=0):
@@ -195,7 +195,7 @@ def recording(records, duration_ns=2500000000, freq_hz=100, target=b"all", count
     values = [counters.pop(name, 0) for name in COUNTERS]
     assert not counters, "unknown counters"
     if version == 3:
-        values = values if values[COUNTERS_OF_3] else values[:COUNTERS_OF_3]
+        values = values[: COUNTERS_OF_3 + bool(values[COUNTERS_OF_3])]
         return recording_3(records, duration_ns, freq_hz, target, values)
     raws = [head(freq_hz, target), *gathered(records), tail(duration_ns, pairs_of(values))]
     return file_of(raws, version)

@@ -276,8 +276,9 @@ bool platform_stack(struct scratch *s)
 	return s->stack_bytes;
 }
 
-struct krait_stack_rec *stack_get(void)
+struct krait_stack_rec *stack_get(struct scratch *s)
 {
+	(void)s;
 	return host.stack;
 }
 
@@ -409,8 +410,8 @@ static inline enum krait_loss host_walk_stack(void)
 	return loss;
 }
 
-/* From the thread to its walked stack: what krait.bpf.c's sample() does for a stack that is not
- * known. */
+/* From the thread to its walked stack: what krait.bpf.c's thread_stack() does for a stack that is
+ * not known. */
 static inline enum krait_loss host_walk(uint64_t thread_id, uint64_t now_ns)
 {
 	struct scratch *s = host.scratch;

@@ -86,12 +86,30 @@ static void test_what_the_programs_know(void **state)
 	krait_bpf__destroy(skel);
 }
 
+/* What a level of a CPU has is there for each; a build for events that nest has several. */
+static void test_levels(void **state)
+{
+	const struct map_sizes sizes = {4, 99, 77};
+	struct krait_bpf *skel = krait_bpf__open();
+
+	(void)state;
+	assert_non_null(skel);
+	assert_int_equal(skel->rodata->level_cnt, 1);
+	skel->rodata->level_cnt = 3;
+	assert_int_equal(map_sizes_set(skel, &sizes), 0);
+	assert_int_equal(bpf_map__max_entries(skel->maps.scratches), 12);
+	assert_int_equal(bpf_map__max_entries(skel->maps.stacks), 12);
+	assert_int_equal(bpf_map__max_entries(skel->maps.samples), 12 * 256);
+	krait_bpf__destroy(skel);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_by_cpu),
 		cmocka_unit_test(test_of_the_whole),
 		cmocka_unit_test(test_what_the_programs_know),
+		cmocka_unit_test(test_levels),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

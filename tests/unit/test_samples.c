@@ -31,11 +31,12 @@ struct reader {
 	uint64_t stack_ids[64];
 	uint32_t cnt;
 	uint32_t fail_at;
+	size_t slot_bytes; /* 0: those of a sample of the clock */
 };
 
-static struct krait_cpu *cpu_of(struct kernel *k, uint32_t cpu)
+static struct krait_writer *cpu_of(struct kernel *k, uint32_t cpu)
 {
-	return (struct krait_cpu *)(k->cpus + cpu * STRIDE);
+	return (struct krait_writer *)(k->cpus + cpu * STRIDE);
 }
 
 static int set_up(void **state)
@@ -43,10 +44,11 @@ static int set_up(void **state)
 	struct kernel *k = calloc(1, sizeof(*k));
 
 	assert_non_null(k);
-	k->samples = (struct samples){.rings = k->rings,
-				      .cpus = k->cpus,
-				      .cpu_stride = STRIDE,
-				      .cpu_cnt = CPUS,
+	k->samples = (struct samples){.rings = (uint8_t *)k->rings,
+				      .slot_bytes = sizeof(*k->rings),
+				      .writers = k->cpus,
+				      .writer_stride = STRIDE,
+				      .writer_cnt = CPUS,
 				      .slot_cnt = SLOTS};
 	assert_int_equal(samples_init(&k->samples), 0);
 	*state = k;
@@ -62,10 +64,10 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* As bpf/krait.bpf.c, sample_send: false if the ring is full. Its stack id says which it is. */
+/* As bpf/emit.h, sample_emit: false if the ring is full. Its stack id says which it is. */
 static bool write_sample(struct kernel *k, uint32_t cpu, uint32_t pid, uint64_t time_ns)
 {
-	struct krait_cpu *c = cpu_of(k, cpu);
+	struct krait_writer *c = cpu_of(k, cpu);
 	__u64 *cnt = &c->samples_written;
 
 	if (*cnt - c->samples_read >= c->sample_slots)
@@ -84,7 +86,7 @@ static int on_record(void *record, size_t avail, void *arg)
 	const struct krait_sample_rec *rec = record;
 	struct reader *r = arg;
 
-	assert_int_equal(avail, sizeof(*rec));
+	assert_int_equal(avail, r->slot_bytes ?: sizeof(*rec));
 	assert_int_equal(rec->h.kind, KRAIT_SAMPLE);
 	if (r->cnt == r->fail_at)
 		return -5;
@@ -237,7 +239,7 @@ static void test_pids_of_one_slot(void **state)
 /* ---- The counters ---- */
 
 /* As bpf/krait.bpf.c: a tick counts itself, writes its sample, counts that. */
-static void tick(struct krait_cpu *c, bool is_lost)
+static void tick(struct krait_writer *c, bool is_lost)
 {
 	__atomic_fetch_add(&c->counters[KRAIT_CNT_TARGET_TICKS], 2, __ATOMIC_RELEASE);
 	if (is_lost) {
@@ -248,7 +250,7 @@ static void tick(struct krait_cpu *c, bool is_lost)
 	__atomic_fetch_add(&c->counters[KRAIT_CNT_SAMPLES], 2, __ATOMIC_RELEASE);
 }
 
-static struct krait_cpu *ticking_cpu;
+static struct krait_writer *ticking_cpu;
 static volatile unsigned int tick_cnt;
 
 static void on_timer(int signal_number)
@@ -332,18 +334,57 @@ static void test_counters_of_an_end(void **state)
 static void test_slots(void **state)
 {
 	(void)state;
-	assert_int_equal(samples_slot_cnt(1, 2), 2);
-	assert_int_equal(samples_slot_cnt(99, 2), 256);
-	assert_int_equal(samples_slot_cnt(999, 2), 2048);
-	assert_int_equal(samples_slot_cnt(10000, 2), 16384);
+	assert_int_equal(samples_slot_cnt(1, 2, sizeof(struct krait_sample_rec)), 2);
+	assert_int_equal(samples_slot_cnt(99, 2, sizeof(struct krait_sample_rec)), 256);
+	assert_int_equal(samples_slot_cnt(999, 2, sizeof(struct krait_sample_rec)), 2048);
+	assert_int_equal(samples_slot_cnt(10000, 2, sizeof(struct krait_sample_rec)), 16384);
 	/* 256 CPUs: 8,192 slots of 40 bytes each are 84 MB, and hold most of a second. */
-	assert_int_equal(samples_slot_cnt(10000, 256), 8192);
+	assert_int_equal(samples_slot_cnt(10000, 256, sizeof(struct krait_sample_rec)), 8192);
+}
+
+/* A tick that found no level free has counted nothing else, and is on both sides of the ledger. */
+static void test_nested_ticks(void **state)
+{
+	struct kernel *k = *state;
+
+	tick(cpu_of(k, 1), true);
+	cpu_of(k, 1)->counters[KRAIT_LOSS_NESTED] = 3;
+	samples_look(&k->samples);
+	assert_int_equal(k->samples.counters[KRAIT_CNT_TARGET_TICKS], 2 + 3);
+	assert_int_equal(k->samples.counters[KRAIT_LOSS_STARTING], 2);
+	assert_int_equal(k->samples.counters[KRAIT_LOSS_NESTED], 3);
+}
+
+/* Slots are as long as the longest kind of sample, whatever is in them. */
+static void test_longer_slots(void **state)
+{
+	struct krait_event_sample_rec slots[2 * SLOTS] = {};
+	struct kernel *k = *state;
+	struct reader r = {.fail_at = NONE, .slot_bytes = sizeof(*slots)};
+
+	for (uint32_t i = 0; i < CPUS; i++)
+		assert_int_equal(cpu_of(k, i)->number, i);
+	k->samples.rings = (uint8_t *)slots;
+	k->samples.slot_bytes = sizeof(*slots);
+	k->samples.writer_cnt = 2;
+	slots[SLOTS] = (struct krait_event_sample_rec){
+		.sample = {.h = {.kind = KRAIT_SAMPLE}, .stack_id = 4, .pid = 7}};
+	slots[SLOTS + 1] = (struct krait_event_sample_rec){
+		.sample = {.h = {.kind = KRAIT_SAMPLE}, .stack_id = 5, .pid = 7}};
+	cpu_of(k, 1)->samples_written = 2;
+	samples_look(&k->samples);
+	assert_int_equal(samples_take(&k->samples, 64, on_record, &r), 0);
+	assert_int_equal(r.cnt, 2);
+	assert_int_equal(r.stack_ids[0], 4);
+	assert_int_equal(r.stack_ids[1], 5);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_only_what_was_looked_at, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_nested_ticks, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_longer_slots, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_round_and_full, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_before_an_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_error_ends_it, set_up, tear_down),

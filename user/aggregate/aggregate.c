@@ -551,6 +551,7 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 	sort_samples(agg);
 	agg->events[0].period = meta->freq_hz ? NS_PER_S / meta->freq_hz : 0;
 	memcpy(agg->events[0].counters, counters, sizeof(agg->events[0].counters));
+	agg->events[0].has_ledger = true;
 	for (uint32_t i = 0; i < agg->threads.cnt; i++)
 		agg->threads.items[i].name =
 			agg->threads.items[agg->threads.items[i].main_idx].name;

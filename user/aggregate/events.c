@@ -58,6 +58,7 @@ int events_describe(struct aggregate *agg, const struct krait_event_rec *rec)
 	e->name = tables_safe_text(agg, rec->name, strlen(rec->name));
 	e->unit = tables_safe_text(agg, rec->unit, strlen(rec->unit));
 	e->period = rec->period;
+	e->has_ledger |= rec->pair_cnt > 0;
 	for (uint32_t i = 0; i < rec->pair_cnt; i++)
 		if (krait_part_of(pairs[i].number) != KRAIT_PART_NONE)
 			e->counters[pairs[i].number] = pairs[i].value;
@@ -71,6 +72,7 @@ void events_restart(struct aggregate *agg)
 
 		e->total_cnt = e->outside_cnt = e->unnamed_cnt = 0;
 		memset(e->counters, 0, sizeof(e->counters));
+		e->has_ledger = false;
 	}
 }
 

@@ -49,7 +49,8 @@ struct profile_event {
 	uint64_t total_cnt;		  /* sum of the counts of its samples */
 	uint64_t outside_cnt;		  /* of them, of threads that ran no Python frame */
 	uint64_t unnamed_cnt;		  /* received beside them; their stack never arrived */
-	uint64_t counters[KRAIT_CNT_CNT]; /* the kernel's ledger */
+	uint64_t counters[KRAIT_CNT_CNT]; /* the kernel's ledger, */
+	bool has_ledger;		  /* if it has come */
 };
 
 /* What one thread had of an event on one stack. Sorted by (thread_idx, stack_idx, event_idx), each

@@ -79,12 +79,17 @@ static void received_lines(const struct profile_event *e)
 			 e->outside_cnt);
 }
 
-void footer_no_ledger(const struct profile *p)
+static void event_no_ledger(const struct profile_event *e)
 {
 	log_info("ledger: none: the counters come last in a recording; %" PRIu64
 		 " samples were read",
-		 p->events[0].total_cnt + p->events[0].unnamed_cnt);
-	received_lines(&p->events[0]);
+		 e->total_cnt + e->unnamed_cnt);
+	received_lines(e);
+}
+
+void footer_no_ledger(const struct profile *p)
+{
+	event_no_ledger(&p->events[0]);
 }
 
 static void event_ledger(const struct profile_event *e)
@@ -113,7 +118,10 @@ void footer_ledger(const struct profile *p)
 	for (uint32_t i = 0; i < p->event_cnt; i++) {
 		if (i)
 			log_info("of the event %s:", p->events[i].name);
-		event_ledger(&p->events[i]);
+		if (p->events[i].has_ledger)
+			event_ledger(&p->events[i]);
+		else
+			event_no_ledger(&p->events[i]);
 	}
 	if (c[KRAIT_CNT_TRUNCATED])
 		log_info("stacks truncated: %" PRIu64 " samples deeper than --max-depth",

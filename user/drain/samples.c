@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Reading the per-CPU rings of samples. */
+/* Reading the rings of samples. */
 #include "user/drain/samples.h"
 
 #include <errno.h>
@@ -9,11 +9,11 @@
 
 #define SLOW_HZ 1000		/* up to here two seconds are little */
 #define LOOKS_MAX 1000		/* a tick takes as long as some tens of them */
-#define BYTES_MAX (64ULL << 20) /* of all CPUs' rings */
+#define BYTES_MAX (64ULL << 20) /* of all rings */
 
-uint32_t samples_slot_cnt(uint32_t freq_hz, uint32_t cpu_cnt)
+uint32_t samples_slot_cnt(uint32_t freq_hz, uint32_t writer_cnt, size_t slot_bytes)
 {
-	uint64_t bytes_each = (uint64_t)cpu_cnt * sizeof(struct krait_sample_rec);
+	uint64_t bytes_each = (uint64_t)writer_cnt * slot_bytes;
 	uint32_t seconds = freq_hz > SLOW_HZ ? 1 : 2, slots = 1;
 
 	while (slots < seconds * freq_hz)
@@ -23,19 +23,21 @@ uint32_t samples_slot_cnt(uint32_t freq_hz, uint32_t cpu_cnt)
 	return slots;
 }
 
-static struct krait_cpu *cpu_at(const struct samples *s, uint32_t cpu)
+static struct krait_writer *writer_at(const struct samples *s, uint32_t writer)
 {
-	return (struct krait_cpu *)(s->cpus + cpu * s->cpu_stride);
+	return (struct krait_writer *)(s->writers + writer * s->writer_stride);
 }
 
 int samples_init(struct samples *s)
 {
-	s->seen = calloc(s->cpu_cnt, sizeof(*s->seen));
-	s->counted = calloc(s->cpu_cnt, sizeof(*s->counted));
+	s->seen = calloc(s->writer_cnt, sizeof(*s->seen));
+	s->counted = calloc(s->writer_cnt, sizeof(*s->counted));
 	if (!s->seen || !s->counted)
 		return -ENOMEM;
-	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++)
-		cpu_at(s, cpu)->sample_slots = s->slot_cnt;
+	for (uint32_t writer = 0; writer < s->writer_cnt; writer++) {
+		writer_at(s, writer)->sample_slots = s->slot_cnt;
+		writer_at(s, writer)->number = writer;
+	}
 	return 0;
 }
 
@@ -46,9 +48,9 @@ void samples_release(struct samples *s)
 	s->seen = s->counted = NULL;
 }
 
-static uint64_t written(const struct samples *s, uint32_t cpu)
+static uint64_t written(const struct samples *s, uint32_t writer)
 {
-	return __atomic_load_n(&cpu_at(s, cpu)->samples_written, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&writer_at(s, writer)->samples_written, __ATOMIC_ACQUIRE);
 }
 
 /* Every tick on a target has become a sample or a loss: no tick is under way. */
@@ -57,28 +59,29 @@ static bool balances(const uint64_t *counters)
 	uint64_t sum = counters[KRAIT_CNT_SAMPLES];
 
 	for (unsigned int i = 0; i < KRAIT_CNT_CNT; i++)
-		if (krait_part_of(i) == KRAIT_PART_LOSS)
+		if (krait_part_of(i) == KRAIT_PART_LOSS && i != KRAIT_LOSS_NESTED)
 			sum += counters[i];
 	return sum == counters[KRAIT_CNT_TARGET_TICKS];
 }
 
 /*
- * How many samples the CPU has written, and its counters then: read again as long as a tick is
+ * How many samples the writer has written, and its counters then: read again as long as a tick is
  * under way there, which takes some microseconds. A tick counts itself first, then writes its
  * sample, then counts that, so what balances is of one moment. A virtual CPU may be stopped within
- * a tick: there is an end to it.
+ * a tick: there is an end to it. (Of another event no counter is read here: its sample is there or
+ * not.)
  */
-static uint64_t look(struct samples *s, uint32_t cpu, uint64_t *counters)
+static uint64_t look(struct samples *s, uint32_t writer, uint64_t *counters)
 {
-	const __u64 *of_cpu = cpu_at(s, cpu)->counters;
+	const __u64 *of_writer = writer_at(s, writer)->counters;
 	uint64_t n;
 
 	for (int i = 0; i < LOOKS_MAX; i++) {
-		n = written(s, cpu);
+		n = written(s, writer);
 		for (int k = 0; k < KRAIT_COUNTERS_MAX; k++)
-			counters[k] = __atomic_load_n(&of_cpu[k], __ATOMIC_RELAXED);
+			counters[k] = __atomic_load_n(&of_writer[k], __ATOMIC_RELAXED);
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-		if (balances(counters) && written(s, cpu) == n)
+		if (balances(counters) && written(s, writer) == n)
 			break;
 	}
 	return n;
@@ -87,21 +90,25 @@ static uint64_t look(struct samples *s, uint32_t cpu, uint64_t *counters)
 void samples_look(struct samples *s)
 {
 	memset(s->counters, 0, sizeof(s->counters));
-	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++) {
+	for (uint32_t writer = 0; writer < s->writer_cnt; writer++) {
 		uint64_t counters[KRAIT_COUNTERS_MAX], waiting;
 
-		s->seen[cpu] = look(s, cpu, counters);
+		s->seen[writer] = look(s, writer, counters);
 		for (int i = 0; i < KRAIT_COUNTERS_MAX; i++)
 			s->counters[i] += counters[i];
-		waiting = s->seen[cpu] - cpu_at(s, cpu)->samples_read;
+		/* Where no level was free the tick could count nothing else. */
+		s->counters[KRAIT_CNT_TARGET_TICKS] += counters[KRAIT_LOSS_NESTED];
+		waiting = s->seen[writer] - writer_at(s, writer)->samples_read;
 		if (waiting > s->peak)
 			s->peak = waiting;
 	}
 }
 
-static struct krait_sample_rec *sample_at(const struct samples *s, uint32_t cpu, uint64_t n)
+static struct krait_sample_rec *sample_at(const struct samples *s, uint32_t writer, uint64_t n)
 {
-	return &s->rings[(size_t)cpu * s->slot_cnt + (n & (s->slot_cnt - 1))];
+	size_t slot = (size_t)writer * s->slot_cnt + (n & (s->slot_cnt - 1));
+
+	return (void *)(s->rings + slot * s->slot_bytes);
 }
 
 static uint32_t *waiting_of(struct samples *s, uint32_t pid)
@@ -117,18 +124,18 @@ static int pass_on(struct samples *s, struct krait_sample_rec *rec, raw_record_f
 	if (!rec->h.kind)
 		return 0;
 	--*waiting_of(s, rec->pid);
-	err = fn(rec, sizeof(*rec), arg);
+	err = fn(rec, s->slot_bytes, arg);
 	rec->h.kind = 0;
 	return err < 0 ? err : 0;
 }
 
 /* Counts what has been written since the last time, by pid; returns the end of it. */
-static uint64_t count_new(struct samples *s, uint32_t cpu)
+static uint64_t count_new(struct samples *s, uint32_t writer)
 {
-	uint64_t end = written(s, cpu);
+	uint64_t end = written(s, writer);
 
-	for (; s->counted[cpu] < end; s->counted[cpu]++)
-		++*waiting_of(s, sample_at(s, cpu, s->counted[cpu])->pid);
+	for (; s->counted[writer] < end; s->counted[writer]++)
+		++*waiting_of(s, sample_at(s, writer, s->counted[writer])->pid);
 	return end;
 }
 
@@ -136,15 +143,15 @@ int samples_take(struct samples *s, uint32_t max, raw_record_fn fn, void *arg)
 {
 	int err = 0;
 
-	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++) {
-		__u64 *read = &cpu_at(s, cpu)->samples_read;
+	for (uint32_t writer = 0; writer < s->writer_cnt; writer++) {
+		__u64 *read = &writer_at(s, writer)->samples_read;
 		uint64_t n = *read;
 
-		count_new(s, cpu);
-		for (; n < s->seen[cpu] && max && !err; n++, max--)
-			err = pass_on(s, sample_at(s, cpu, n), fn, arg);
+		count_new(s, writer);
+		for (; n < s->seen[writer] && max && !err; n++, max--)
+			err = pass_on(s, sample_at(s, writer, n), fn, arg);
 		__atomic_store_n(read, n, __ATOMIC_RELEASE);
-		if (err || n < s->seen[cpu])
+		if (err || n < s->seen[writer])
 			return err ?: 1;
 	}
 	return 0;
@@ -162,15 +169,16 @@ int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, raw_r
 {
 	int err = 0;
 
-	for (uint32_t cpu = 0; cpu < s->cpu_cnt; cpu++)
-		count_new(s, cpu);
-	for (uint32_t cpu = 0; cpu < s->cpu_cnt && *waiting_of(s, pid); cpu++) {
-		for (uint64_t n = cpu_at(s, cpu)->samples_read; n < s->counted[cpu] && !err; n++) {
-			struct krait_sample_rec *rec = sample_at(s, cpu, n);
+	for (uint32_t writer = 0; writer < s->writer_cnt; writer++)
+		count_new(s, writer);
+	for (uint32_t writer = 0; writer < s->writer_cnt && *waiting_of(s, pid); writer++) {
+		for (uint64_t n = writer_at(s, writer)->samples_read;
+		     n < s->counted[writer] && !err; n++) {
+			struct krait_sample_rec *rec = sample_at(s, writer, n);
 
 			if (rec->pid != pid || rec->time_ns >= time_ns)
 				continue;
-			if (n >= s->seen[cpu] && rec->h.kind)
+			if (n >= s->seen[writer] && rec->h.kind)
 				count_ahead(s, rec);
 			err = pass_on(s, rec, fn, arg);
 		}

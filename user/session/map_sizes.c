@@ -23,8 +23,11 @@ static uint32_t ring_bytes(uint32_t cpu_cnt)
 
 int map_sizes_set(struct krait_bpf *skel, const struct map_sizes *sizes)
 {
-	uint32_t cpu_cnt = sizes->cpu_cnt, ring = ring_bytes(cpu_cnt);
-	uint32_t slots = samples_slot_cnt(sizes->freq_hz, cpu_cnt);
+	/* For each level of each CPU: bpf/level.h. */
+	uint32_t writer_cnt = sizes->cpu_cnt * skel->rodata->level_cnt;
+	uint32_t ring = ring_bytes(sizes->cpu_cnt);
+	uint32_t slots = samples_slot_cnt(sizes->freq_hz, writer_cnt,
+					  bpf_map__value_size(skel->maps.samples));
 	uint32_t stack_bytes =
 		sizeof(struct krait_stack_rec) + sizes->max_depth * sizeof(struct krait_frame);
 	int err;
@@ -33,8 +36,8 @@ int map_sizes_set(struct krait_bpf *skel, const struct map_sizes *sizes)
 	skel->rodata->stack_room = sizes->max_depth;
 	skel->rodata->wake_bytes = ring / 4;
 	err = bpf_map__set_max_entries(skel->maps.ring, ring);
-	err = err ?: bpf_map__set_max_entries(skel->maps.samples, cpu_cnt * slots);
-	err = err ?: bpf_map__set_max_entries(skel->maps.scratches, cpu_cnt);
-	err = err ?: bpf_map__set_max_entries(skel->maps.stacks, cpu_cnt);
+	err = err ?: bpf_map__set_max_entries(skel->maps.samples, writer_cnt * slots);
+	err = err ?: bpf_map__set_max_entries(skel->maps.scratches, writer_cnt);
+	err = err ?: bpf_map__set_max_entries(skel->maps.stacks, writer_cnt);
 	return err ?: bpf_map__set_value_size(skel->maps.stacks, stack_bytes);
 }

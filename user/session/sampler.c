@@ -115,20 +115,24 @@ static void *map_array(const struct bpf_map *map)
 
 static int map_samples(struct sampler *s)
 {
+	uint32_t cnt = s->cpu_cnt * s->skel->rodata->level_cnt;
+	size_t slot_bytes = bpf_map__value_size(s->skel->maps.samples);
+
 	s->samples = (struct samples){
-		.cpus = map_array(s->skel->maps.scratches),
-		.cpu_stride = bpf_map__value_size(s->skel->maps.scratches),
-		.cpu_cnt = s->cpu_cnt,
+		.writers = map_array(s->skel->maps.scratches),
+		.writer_stride = bpf_map__value_size(s->skel->maps.scratches),
+		.writer_cnt = cnt,
 		.rings = map_array(s->skel->maps.samples),
-		.slot_cnt = samples_slot_cnt(s->freq_hz, s->cpu_cnt),
+		.slot_bytes = slot_bytes,
+		.slot_cnt = samples_slot_cnt(s->freq_hz, cnt, slot_bytes),
 	};
-	return s->samples.cpus && s->samples.rings ? samples_init(&s->samples) : -errno;
+	return s->samples.writers && s->samples.rings ? samples_init(&s->samples) : -errno;
 }
 
 static void unmap_samples(struct sampler *s)
 {
-	if (s->samples.cpus)
-		munmap(s->samples.cpus, array_bytes(s->skel->maps.scratches));
+	if (s->samples.writers)
+		munmap(s->samples.writers, array_bytes(s->skel->maps.scratches));
 	if (s->samples.rings)
 		munmap(s->samples.rings, array_bytes(s->skel->maps.samples));
 	samples_release(&s->samples);
@@ -390,12 +394,12 @@ uint64_t sampler_bpf_ns(const struct sampler *s)
 {
 	uint64_t ns = 0;
 
-	for (int cpu = 0; cpu < s->cpu_cnt; cpu++) {
-		const struct krait_cpu *c =
-			(const void *)(s->samples.cpus + cpu * s->samples.cpu_stride);
+	for (uint32_t i = 0; i < s->samples.writer_cnt; i++) {
+		const struct krait_writer *w =
+			(const void *)(s->samples.writers + i * s->samples.writer_stride);
 
-		ns += c->timed_ns * KRAIT_TIMED_EVERY +
-		      (c->ticks - c->target_ticks) * REJECTED_TICK_NS;
+		ns += w->timed_ns * KRAIT_TIMED_EVERY +
+		      (w->ticks - w->target_ticks) * REJECTED_TICK_NS;
 	}
 	return ns;
 }
