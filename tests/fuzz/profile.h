@@ -46,6 +46,20 @@ static inline void profile_check_stacks(const struct profile *p)
 	}
 }
 
+/* Each count is of a thread and a stack that are there; the ticks are as many as in all. */
+static inline void profile_check_timeline(const struct profile *p)
+{
+	struct timeline_iter it = timeline_begin(&p->timeline);
+	uint64_t ticks = 0;
+
+	while (timeline_next(&it)) {
+		FUZZ_CHECK(it.count.cnt && it.count.thread_idx < p->thread_cnt);
+		FUZZ_CHECK(it.count.stack_idx < p->stack_cnt && it.count.event_idx < p->event_cnt);
+		ticks += it.count.event_idx ? 0 : it.count.cnt;
+	}
+	FUZZ_CHECK(ticks == p->events[0].total_cnt);
+}
+
 static inline bool is_before(const struct profile_sample *a, const struct profile_sample *b)
 {
 	if (a->thread_idx != b->thread_idx)
@@ -69,6 +83,7 @@ static inline void profile_check(const struct profile *p)
 		FUZZ_CHECK(!i || is_before(&s[-1], s));
 		totals[s->event_idx] += s->cnt;
 	}
+	profile_check_timeline(p);
 	/* Counts have 56 bits; the ticks of a file never come near that. */
 	FUZZ_CHECK(totals[0] == p->events[0].total_cnt);
 	for (uint32_t i = 1; i < p->event_cnt; i++)

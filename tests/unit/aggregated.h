@@ -133,9 +133,12 @@ static inline void stack(uint64_t id, uint64_t leaf, uint64_t outer)
 	stack_flags(id, 0, outer ? 2 : 1, frames);
 }
 
+static uint64_t sample_ns; /* when the samples that follow come */
+
 static inline void sample_of(uint64_t stack_id, uint32_t pid, uint32_t tid, uint32_t weight)
 {
 	struct krait_sample_rec r = {.h = {.kind = KRAIT_SAMPLE},
+				     .time_ns = sample_ns,
 				     .stack_id = stack_id,
 				     .pid = pid,
 				     .tid = tid,
@@ -148,6 +151,7 @@ static inline void sample_of(uint64_t stack_id, uint32_t pid, uint32_t tid, uint
 static inline void sample_of_event(uint64_t stack_id, uint32_t pid, uint32_t number, uint64_t value)
 {
 	struct krait_event_sample_rec r = {.sample = {.h = {.kind = KRAIT_SAMPLE},
+						      .time_ns = sample_ns,
 						      .stack_id = stack_id,
 						      .pid = pid,
 						      .tid = pid},
@@ -211,6 +215,30 @@ static inline void render_sample(const struct profile *p, const struct profile_s
 	strbuf_add_char(&text, '\n');
 }
 
+/* Over all time it is what the samples are. */
+static inline void assert_timeline(const struct profile *p)
+{
+	uint64_t *left = calloc(p->sample_cnt + 1UL, sizeof(*left));
+	struct timeline_iter it = timeline_begin(&p->timeline);
+
+	assert_non_null(left);
+	for (uint32_t i = 0; i < p->sample_cnt; i++)
+		left[i] = p->samples[i].cnt;
+	while (timeline_next(&it)) {
+		uint32_t i = 0;
+
+		while (i < p->sample_cnt && (p->samples[i].thread_idx != it.count.thread_idx ||
+					     p->samples[i].stack_idx != it.count.stack_idx ||
+					     p->samples[i].event_idx != it.count.event_idx))
+			i++;
+		assert_true(i < p->sample_cnt);
+		left[i] -= it.count.cnt;
+	}
+	for (uint32_t i = 0; i < p->sample_cnt; i++)
+		assert_int_equal(left[i], 0);
+	free(left);
+}
+
 static inline void assert_profile(const char *expected)
 {
 	const struct profile *p = profile();
@@ -227,6 +255,7 @@ static inline void assert_profile(const char *expected)
 	for (uint32_t i = 0; i < p->function_cnt; i++)
 		assert_int_equal(p->functions[i].kind,
 				 p->functions[i].file[0] ? FRAME_PYTHON : FRAME_MARKER);
+	assert_timeline(p);
 }
 
 /* Functions a (10), b (20), c (30); stacks 1: a < b, 2: c < b. */

@@ -51,6 +51,7 @@ void aggregate_free(struct aggregate *agg)
 	TABLE_FREE(&agg->processes);
 	TABLE_FREE(&agg->threads);
 	TABLE_FREE(&agg->samples);
+	timeline_release(&agg->when);
 	TABLE_FREE(&agg->bindings);
 	owners_release(&agg->owners);
 	free(agg->events);
@@ -457,6 +458,18 @@ static int binding_count_at(struct aggregate *agg, struct binding *binding,
 	return 0;
 }
 
+/* When it came. 0 or -ENOMEM. */
+static int add_time(struct aggregate *agg, uint64_t time_ns, const struct profile_sample *sample,
+		    uint64_t value)
+{
+	const struct timeline_count count = {.cnt = value,
+					     .thread_idx = sample->thread_idx,
+					     .stack_idx = sample->stack_idx,
+					     .event_idx = sample->event_idx};
+
+	return value ? timeline_add(&agg->when, time_ns, &count) : 0;
+}
+
 static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 {
 	uint32_t owner = owners_find(&agg->owners, rec->pid);
@@ -480,7 +493,7 @@ static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 	event->total_cnt += value;
 	if (binding->is_outside)
 		event->outside_cnt += value;
-	return 0;
+	return add_time(agg, rec->time_ns, &agg->samples.items[binding->sample_idx], value);
 }
 
 static int add_code(struct aggregate *agg, const struct krait_code_rec *rec)
@@ -548,6 +561,10 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 	struct frame_arrays known = frames_arrays(agg->frames);
 	struct profile *p = &agg->profile;
 
+	if (timeline_flush(&agg->when) != 0) {
+		errno = ENOMEM;
+		return NULL;
+	}
 	sort_samples(agg);
 	agg->events[0].period = meta->freq_hz ? NS_PER_S / meta->freq_hz : 0;
 	memcpy(agg->events[0].counters, counters, sizeof(agg->events[0].counters));
@@ -565,6 +582,7 @@ const struct profile *aggregate_profile(struct aggregate *agg, const struct prof
 		.threads = agg->threads.items,
 		.samples = agg->samples.items,
 		.events = agg->events,
+		.timeline = agg->when.timeline,
 		.function_cnt = known.function_cnt,
 		.frame_cnt = known.frame_cnt,
 		.stack_cnt = agg->stacks.cnt,

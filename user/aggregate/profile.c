@@ -203,6 +203,9 @@ struct profile *profile_copy(const struct profile *profile)
 	err = err ?: copy_stacks(&c);
 	err = err ?: copy_samples(&c);
 	err = err ?: copy_events(&c);
+	err = err
+		      ?: timeline_renumber(&c.copy->timeline, &profile->timeline, c.threads.to,
+					   c.stacks.to);
 	free(c.functions.to);
 	free(c.frames.to);
 	free(c.stacks.to);
@@ -226,6 +229,7 @@ void profile_free(struct profile *copy)
 	free((void *)copy->threads);
 	free((void *)copy->samples);
 	free((void *)copy->events);
+	free(copy->timeline.bytes);
 	intern_free(copy->strings);
 	free(copy);
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "bpf/abi/ledger.h"
+#include "user/aggregate/timeline.h"
 #include "user/base/intern.h"
 #include "user/base/packed.h"
 #include "user/symbolize/frames.h" /* struct profile_function, struct profile_frame */
@@ -65,6 +66,7 @@ struct profile_sample {
 /* Where and how the profile was taken. */
 struct profile_meta {
 	uint64_t start_unix_ns; /* UTC */
+	uint64_t start_mono_ns; /* the same moment in CLOCK_MONOTONIC, the timeline's clock */
 	uint64_t duration_ns;
 	uint32_t freq_hz;
 	uint32_t cpu_cnt;
@@ -82,6 +84,7 @@ struct profile {
 	const struct profile_thread *threads;
 	const struct profile_sample *samples;
 	const struct profile_event *events; /* the first is the CPU's clock */
+	struct timeline timeline;	    /* when the samples came; borrowed */
 	uint32_t function_cnt, frame_cnt, stack_cnt, process_cnt, thread_cnt, sample_cnt, event_cnt;
 	struct intern *strings; /* a copy holds it */
 };

@@ -5,6 +5,7 @@
 
 #include "user/aggregate/aggregate.h"
 #include "user/aggregate/owners.h"
+#include "user/aggregate/timeline.h"
 #include "user/base/packed.h"
 #include "user/base/strbuf.h"
 #include "user/base/table.h"
@@ -29,6 +30,7 @@ struct aggregate {
 	TABLE(struct profile_process) processes; /* index: of those alive, by pid */
 	TABLE(struct profile_thread) threads;
 	TABLE(struct profile_sample) samples;
+	struct timeline_writer when; /* of the samples */
 	TABLE(struct binding) bindings;
 	struct owners owners;
 	struct packed frame_idx;

@@ -162,6 +162,7 @@ static void forget_samples(struct aggregate *agg)
 {
 	index_release(&agg->samples.index);
 	agg->samples.cnt = 0;
+	timeline_restart(&agg->when);
 	events_restart(agg);
 	agg->life++;
 }
@@ -170,11 +171,13 @@ struct profile *aggregate_take(struct aggregate *agg, const struct profile_meta 
 			       const uint64_t *counters)
 {
 	uint64_t since[KRAIT_CNT_CNT];
+	const struct profile *profile;
 	struct profile *window;
 
 	for (int i = 0; i < KRAIT_CNT_CNT; i++)
 		since[i] = counters[i] - agg->taken_counters[i];
-	window = profile_copy(aggregate_profile(agg, meta, since));
+	profile = aggregate_profile(agg, meta, since);
+	window = profile ? profile_copy(profile) : NULL;
 	if (!window)
 		return NULL;
 	memcpy(agg->taken_counters, counters, sizeof(agg->taken_counters));

@@ -80,6 +80,7 @@ static struct profile_meta meta_of(const struct krait_head_rec *head, uint64_t d
 {
 	return (struct profile_meta){
 		.start_unix_ns = head->start_unix_ns,
+		.start_mono_ns = head->start_mono_ns,
 		.duration_ns = duration_ns,
 		.freq_hz = head->freq_hz,
 		.cpu_cnt = head->cpu_cnt,

@@ -58,6 +58,7 @@ static const struct profile *replay_profile(struct replay *replay)
 {
 	struct profile_meta meta = {
 		.start_unix_ns = replay->head.start_unix_ns,
+		.start_mono_ns = replay->head.start_mono_ns,
 		.duration_ns = replay->tail.duration_ns,
 		.freq_hz = replay->head.freq_hz,
 		.cpu_cnt = replay->head.cpu_cnt,
