@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/aggregated.h"
+#include "user/base/clock.h"
 #include "user/aggregate/tables.h"
 
 static const struct profile_meta of_windows = {.host = "h", .kernel = "k", .target = "t"};
@@ -365,6 +366,14 @@ static void test_the_sum_is_the_whole(void **state)
 
 /* ---- A month ---- */
 
+/* What the allocator has given out, large pieces (which it maps) included. */
+static size_t allocated(void)
+{
+	struct mallinfo2 info = mallinfo2();
+
+	return info.uordblks + info.hblkhd;
+}
+
 /* A process that lives for one sample, runs a function of its own, and ends. */
 static void live_shortly(uint32_t nth)
 {
@@ -398,12 +407,70 @@ static void test_a_million_processes(void **state)
 		sample(1, 7);
 		profile_free(take(nth));
 		if (nth == 99999)
-			after_first = mallinfo2().uordblks;
+			after_first = allocated();
 	}
 	/* Some thousand of the dead are there at any time, more or less: 1 MB. */
-	assert_in_range(mallinfo2().uordblks, 0, after_first + (1 << 20));
+	assert_in_range(allocated(), 0, after_first + (1 << 20));
 	sample(1, 7);
 	assert_window(1000000, "7 \"p\" 7 \"\": a:10 < b:20 = 1\n");
+}
+
+#define DAY_STACKS 500
+#define DAY_THREADS 8
+#define DAY_SAMPLES (24 * 3600 * 99 * 2ULL) /* two busy CPUs at 99 Hz */
+
+/* The nth sample of a day, on stacks and threads in no order that a coder could make use of. */
+static void sample_of_day(uint64_t nth)
+{
+	uint32_t dice = nth * 2654435761U >> 8;
+
+	sample_ns = nth * (NS_PER_S / 99 / 2);
+	sample_of(1 + dice % DAY_STACKS, 7, 7 + dice / DAY_STACKS % DAY_THREADS, 1);
+}
+
+/* A day of samples, what the allocator has given out after an hour of it, and at its end. */
+static void day(bool in_windows, size_t *after_hour, size_t *after_day)
+{
+	info(7, "p");
+	for (uint32_t i = 0; i < DAY_STACKS; i++) {
+		code(0x100 + i, "f", 10);
+		stack(1 + i, 0x100 + i, 0);
+	}
+	for (uint64_t nth = 1; nth <= DAY_SAMPLES; nth++) {
+		sample_of_day(nth);
+		if (in_windows && nth % (DAY_SAMPLES / 24 / 360) == 0)
+			profile_free(take(nth));
+		if (nth == DAY_SAMPLES / 24)
+			*after_hour = allocated();
+	}
+	*after_day = allocated();
+}
+
+static void test_a_day_in_windows(void **state)
+{
+	size_t after_hour, after_day;
+
+	(void)state;
+	day(true, &after_hour, &after_day);
+	assert_in_range(after_day, 0, after_hour + (64 << 10));
+}
+
+/* When all of them came is told too: in longer and longer slices, so it takes little more. */
+static void test_a_day_in_one(void **state)
+{
+	struct timeline_iter it;
+	const struct profile *p;
+	size_t after_hour, after_day;
+	uint64_t cnt = 0;
+
+	(void)state;
+	day(false, &after_hour, &after_day);
+	assert_in_range(after_day, 0, after_hour + 4UL * TIMELINE_BYTES);
+	p = profile();
+	assert_int_equal(p->events[0].total_cnt, DAY_SAMPLES);
+	for (it = timeline_begin(&p->timeline); timeline_next(&it);)
+		cnt += it.count.cnt;
+	assert_int_equal(cnt, DAY_SAMPLES);
 }
 
 int main(void)
@@ -418,6 +485,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_interpreters, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_sum_is_the_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_million_processes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_day_in_windows, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_day_in_one, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
