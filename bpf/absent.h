@@ -20,7 +20,7 @@ static __always_inline struct krait_proc *proc_entry_get(__u32 pid);
 static __always_inline long platform_send(void *record, __u32 n, bool wake);
 #endif
 
-/* The process's entry, if it is still about the life that the tick is of. */
+/* The process's entry, if it is still about the lifetime that the tick is of. */
 static __always_inline struct krait_proc *proc_live(struct scratch *s)
 {
 	struct krait_proc *p = proc_entry_get(recent_of(s)->pid);

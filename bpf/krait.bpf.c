@@ -6,7 +6,7 @@
  * An event source (krait_tick, so far the only one) says what has happened to the running task;
  * take_stack finds its Python stack; sample_emit writes the sample, with the event and its value.
  *
- * A tick costs in proportion to what it has to find out. Not a target: a look at what this CPU
+ * A tick costs in proportion to what it has to find out. Not a target: what this CPU
  * remembers of it. A stack that user space knows: the thread state checked, the frames read in bulk
  * and hashed, one SAMPLE of 40 bytes written. A stack new in this epoch: walked again and kept, its
  * code objects read and verified as well, and a STACK record and a CODE record for each code
@@ -173,7 +173,7 @@ static __always_inline struct thread_memo *memo_of_task(void)
 				    BPF_LOCAL_STORAGE_GET_F_CREATE);
 }
 
-/* Forgets what an earlier life of the tick's process left with the thread. */
+/* Forgets what an earlier lifetime of the tick's process left with the thread. */
 KRAIT_GLOBAL int memo_renew(struct scratch *s)
 {
 	struct thread_memo *memo = memo_of_task();
@@ -185,7 +185,7 @@ KRAIT_GLOBAL int memo_renew(struct scratch *s)
 	return 0;
 }
 
-/* What is remembered of the tick's thread, in this life of its process. */
+/* What is remembered of the tick's thread, in this lifetime of its process. */
 static __always_inline struct thread_memo *memo_get(struct scratch *s)
 {
 	struct thread_memo *memo = memo_of_task();
@@ -439,7 +439,7 @@ KRAIT_GLOBAL int task_learn(struct scratch *s)
 	r->state = p->state;
 	r->needs_own = needs_own_state(r, p);
 	if (p->state == KRAIT_PROC_UNKNOWN || p->state == KRAIT_PROC_STARTING ||
-	    (p->state == KRAIT_PROC_IGNORED && p->look_again_ms < REMEMBER_MIN_MS))
+	    (p->state == KRAIT_PROC_IGNORED && p->ask_again_ms < REMEMBER_MIN_MS))
 		r->epoch = 0;
 	return 0;
 }

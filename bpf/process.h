@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Processes: which are targets, and the events that tell user space of their life.
+ * Processes: which are targets, and the events that tell user space of their lifetime.
  *
- * Discovery is driven by ticks. A process of which nothing is known costs user space a look when a
+ * Discovery is driven by ticks. A process of which nothing is known costs user space a scan when a
  * tick first hits it, so a host full of idle Pythons costs nothing. User space's result is about
  * an address space (krait_proc.mm): exec makes a new one, and with it every older result void,
  * also one that is being written at that moment.
@@ -20,8 +20,8 @@
 #include "bpf/seed.h"
 #include "bpf/state.h"
 
-#define LOOK_AGAIN_MIN_MS 1    /* a starting interpreter is ready after some 10 ms */
-#define LOOK_AGAIN_MAX_MS 8192 /* a busy process that is no Python, but could load one */
+#define ASK_AGAIN_MIN_MS 1    /* a starting interpreter is ready after some 10 ms */
+#define ASK_AGAIN_MAX_MS 8192 /* a busy process that is no Python, but could load one */
 
 const volatile struct krait_selection selection = {.is_open = 1, .with_children = 1};
 
@@ -149,8 +149,8 @@ static __always_inline void proc_reset(struct krait_proc *p, __u32 pid, __u64 mm
 	p->state = KRAIT_PROC_UNKNOWN;
 	p->unknown_ticks = 0;
 	p->seed = new_seed(pid);
-	p->look_at_ns = 0;
-	p->look_again_ms = LOOK_AGAIN_MIN_MS;
+	p->ask_at_ns = 0;
+	p->ask_again_ms = ASK_AGAIN_MIN_MS;
 	p->is_crossed = 0;
 	p->absent_doublings = 0;
 	p->mm = mm;
@@ -169,17 +169,17 @@ static __always_inline struct krait_proc *proc_add(__u32 pid, __u64 mm)
 /* Asks user space to classify the process, if it is time. */
 static __always_inline void proc_ask(struct krait_proc *p, __u32 pid, __u64 now_ns)
 {
-	if (now_ns < p->look_at_ns)
+	if (now_ns < p->ask_at_ns)
 		return;
-	if (p->look_again_ms < LOOK_AGAIN_MIN_MS)
-		p->look_again_ms = LOOK_AGAIN_MIN_MS;
+	if (p->ask_again_ms < ASK_AGAIN_MIN_MS)
+		p->ask_again_ms = ASK_AGAIN_MIN_MS;
 	/* A process that has just called exec may have counted its code there. */
-	if (p->look_again_ms > LOOK_AGAIN_MAX_MS)
-		p->look_again_ms = LOOK_AGAIN_MAX_MS;
-	p->look_at_ns = now_ns + (__u64)p->look_again_ms * 1000000;
-	p->look_again_ms *= 2;
-	if (p->look_again_ms > LOOK_AGAIN_MAX_MS)
-		p->look_again_ms = LOOK_AGAIN_MAX_MS;
+	if (p->ask_again_ms > ASK_AGAIN_MAX_MS)
+		p->ask_again_ms = ASK_AGAIN_MAX_MS;
+	p->ask_at_ns = now_ns + (__u64)p->ask_again_ms * 1000000;
+	p->ask_again_ms *= 2;
+	if (p->ask_again_ms > ASK_AGAIN_MAX_MS)
+		p->ask_again_ms = ASK_AGAIN_MAX_MS;
 	send_process(KRAIT_PROCESS_SEEN, pid, pid, 0, true);
 }
 
@@ -262,7 +262,7 @@ int BPF_PROG(krait_exit, struct task_struct *task)
 	if (!p)
 		return 0;
 	/* First the entry goes: another thread of the process may still be in its exit on another
-	 * CPU, and a tick on it from here on must be no sample of a life that has ended. */
+	 * CPU, and a tick on it from here on must be no sample of a lifetime that has ended. */
 	was_python = proc_is_python(p);
 	bpf_map_delete_elem(&procs, &pid);
 	generation_next();

@@ -221,7 +221,7 @@ struct krait_proc {
 	__u64 mm;
 	__u64 seed; /* mixed into every id of this process */
 	union {
-		__u64 look_at_ns;   /* UNKNOWN, IGNORED: not to ask user space before */
+		__u64 ask_at_ns;    /* UNKNOWN, IGNORED: not to ask user space before */
 		__u64 absent_at_ns; /* READY: not to send another KRAIT_ABSENT before */
 	};
 	union {
@@ -229,10 +229,10 @@ struct krait_proc {
 		struct krait_addrs addrs; /* READY */
 	};
 	union {
-		__u32 look_again_ms; /* UNKNOWN, IGNORED: how long to wait after the next question;
+		__u32 ask_again_ms; /* UNKNOWN, IGNORED: how long to wait after the next question;
 					doubles */
-		__u32 code_bytes;    /* READY: sent of code, less what the stacks since allow. It
-					starts with what look_again_ms was, which is nothing */
+		__u32 code_bytes;   /* READY: sent of code, less what the stacks since allow. It
+				       starts with what ask_again_ms was, which is nothing */
 	};
 	__u8 state;	       /* enum krait_proc_state */
 	__u8 absent_doublings; /* READY: of the pause before absent_at_ns */

@@ -243,18 +243,18 @@ static void test_entry_is_read_at_the_end(void **state)
 	struct krait_proc *entry = kernel_add(PID, KRAIT_PROC_UNKNOWN);
 
 	(void)state;
-	entry->look_again_ms = 1;
+	entry->ask_again_ms = 1;
 	classifier_ask(c, PID, NOW_NS);
 	assert_int_equal(next(NOW_NS), PID);
 	entry->unknown_ticks = 9;
-	entry->look_again_ms = 64;
-	entry->look_at_ns = NOW_NS + 77;
+	entry->ask_again_ms = 64;
+	entry->ask_at_ns = NOW_NS + 77;
 	scanned(PID, TARGET_NOT_PYTHON);
 	scan.cost_ns = 1;
 	assert_int_equal(classifier_take(c, &scan, NOW_NS), 0);
 	assert_int_equal(result.rejected_ticks, 9);
-	assert_int_equal(entry->look_again_ms, 64);
-	assert_true(entry->look_at_ns == NOW_NS + 77);
+	assert_int_equal(entry->ask_again_ms, 64);
+	assert_true(entry->ask_at_ns == NOW_NS + 77);
 }
 
 /* What is dear to scan is not looked at again soon. */
@@ -263,13 +263,13 @@ static void test_cost(void **state)
 	struct krait_proc *entry = kernel_add(PID, KRAIT_PROC_UNKNOWN);
 
 	(void)state;
-	entry->look_at_ns = NOW_NS + 77;
+	entry->ask_at_ns = NOW_NS + 77;
 	classifier_ask(c, PID, NOW_NS);
 	assert_int_equal(next(NOW_NS), PID);
 	scanned(PID, TARGET_NOT_PYTHON);
 	scan.cost_ns = 3 * NS_PER_MS;
 	assert_int_equal(classifier_take(c, &scan, NOW_NS), 0);
-	assert_true(entry->look_at_ns == NOW_NS + SCAN_COSTS * 3 * NS_PER_MS);
+	assert_true(entry->ask_at_ns == NOW_NS + SCAN_COSTS * 3 * NS_PER_MS);
 }
 
 /* ---- Who is not wanted, and what can't be profiled ---- */
@@ -337,15 +337,15 @@ static void test_failure(void **state)
 		struct krait_proc *entry = kernel_add(pid, KRAIT_PROC_UNKNOWN);
 
 		entry->unknown_ticks = 1;
-		entry->look_again_ms = 2;
+		entry->ask_again_ms = 2;
 		classifier_ask(c, pid, NOW_NS);
 		assert_int_equal(next(NOW_NS), pid);
 		scanned(pid, TARGET_READY);
 		scan.err = cases[pid - 1].err;
 		assert_int_equal(classifier_take(c, &scan, NOW_NS), 0);
 		assert_int_equal(entry->state, KRAIT_PROC_IGNORED);
-		assert_int_equal(entry->look_again_ms, FAILED_MS);
-		assert_true(entry->look_at_ns == NOW_NS + FAILED_MS * NS_PER_MS);
+		assert_int_equal(entry->ask_again_ms, FAILED_MS);
+		assert_true(entry->ask_at_ns == NOW_NS + FAILED_MS * NS_PER_MS);
 		assert_int_equal(result.rejected_ticks, pid);
 		if (cases[pid - 1].why) {
 			assert_non_null(strstr(result.refusals[told].why, cases[pid - 1].why));
@@ -373,7 +373,7 @@ static void test_dear_failure(void **state)
 	scan.err = -ETIME;
 	scan.cost_ns = NS_PER_S / 2;
 	assert_int_equal(classifier_take(c, &scan, NOW_NS), 0);
-	assert_true(entry->look_at_ns == NOW_NS + SCAN_COSTS * NS_PER_S / 2);
+	assert_true(entry->ask_at_ns == NOW_NS + SCAN_COSTS * NS_PER_S / 2);
 }
 
 static void refuse(pid_t pid, enum target_state target_state, const char *why)

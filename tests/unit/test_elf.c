@@ -552,7 +552,7 @@ static void test_cache_sees_a_rewrite(void **state)
 	make_image(&im, true, SYMBOLS("_PyRuntime"));
 	fd = file_of(&im, sizeof(im));
 	assert_int_equal(fstat(fd, &before), 0);
-	assert_int_equal(elf_cache_look(c, fd, false, &info), 0);
+	assert_int_equal(elf_cache_get(c, fd, false, &info), 0);
 	assert_int_equal(info->addrs.runtime, 0x500100);
 	im.sym[1].st_value += 0x1000;
 	do {
@@ -563,7 +563,7 @@ static void test_cache_sees_a_rewrite(void **state)
 		assert_int_equal(fstat(fd, &now), 0);
 	} while (now.st_ctim.tv_sec == before.st_ctim.tv_sec &&
 		 now.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
-	assert_int_equal(elf_cache_look(c, fd, false, &info), 0);
+	assert_int_equal(elf_cache_get(c, fd, false, &info), 0);
 	assert_int_equal(info->addrs.runtime, 0x501100);
 	close(fd);
 	elf_cache_free(c);
@@ -579,18 +579,18 @@ static void test_cache(void **state)
 	(void)state;
 	make_image(&im, true, SYMBOLS("_PyRuntime"));
 	fd = file_of(&im, sizeof(im));
-	assert_int_equal(elf_cache_look(c, fd, false, &first), 0);
+	assert_int_equal(elf_cache_get(c, fd, false, &first), 0);
 	assert_int_equal(first->kind, ELF_RUNTIME);
-	assert_int_equal(elf_cache_look(c, fd, false, &first), 0);
-	assert_int_equal(elf_cache_look(c, fd, false, &again), 0);
+	assert_int_equal(elf_cache_get(c, fd, false, &first), 0);
+	assert_int_equal(elf_cache_get(c, fd, false, &again), 0);
 	assert_ptr_equal(first, again);
 	/* Another size is another file. */
 	assert_int_equal(ftruncate(fd, 100), 0);
-	assert_int_equal(elf_cache_look(c, fd, false, &again), 0);
+	assert_int_equal(elf_cache_get(c, fd, false, &again), 0);
 	assert_int_equal(again->kind, ELF_NO_PYTHON);
 	close(fd);
 	assert_int_equal(pipe(pipe_fds), 0);
-	assert_int_equal(elf_cache_look(c, pipe_fds[0], false, &again), -13);
+	assert_int_equal(elf_cache_get(c, pipe_fds[0], false, &again), -13);
 	close(pipe_fds[0]);
 	close(pipe_fds[1]);
 	elf_cache_free(c);

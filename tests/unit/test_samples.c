@@ -121,12 +121,12 @@ static void test_only_what_was_looked_at(void **state)
 	write_sample(k, 0, 7, 10);
 	write_sample(k, 2, 7, 11);
 	write_sample(k, 2, 7, 12);
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	write_sample(k, 0, 7, 13);
 	write_sample(k, 1, 7, 14);
 	r = take(k);
 	ASSERT_READ(&r, 0, 2000, 2001);
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	r = take(k);
 	ASSERT_READ(&r, 1, 1000);
 	r = take(k);
@@ -147,7 +147,7 @@ static void test_round_and_full(void **state)
 		while (cnt < 5u + round % 6 && write_sample(k, 0, 7, 10))
 			cnt++;
 		assert_int_equal(cnt, 5 + round % 6 < SLOTS ? 5 + round % 6 : SLOTS);
-		samples_look(&k->samples);
+		samples_poll(&k->samples);
 		r = take(k);
 		assert_int_equal(r.cnt, cnt);
 		for (uint32_t i = 0; i < cnt; i++)
@@ -166,7 +166,7 @@ static void test_before_an_end(void **state)
 	write_sample(k, 0, 7, 40);
 	write_sample(k, 1, 7, 15);
 	write_sample(k, 1, 7, 30);
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	/* It ends while the other ring is read. */
 	write_sample(k, 2, 7, 29);
 	write_sample(k, 2, 8, 29);
@@ -176,14 +176,14 @@ static void test_before_an_end(void **state)
 	assert_int_equal(early.cnt, 3);
 	late = take(k);
 	ASSERT_READ(&late, 1, 2, 1001);
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	late = take(k);
 	ASSERT_READ(&late, 2001);
 	/* The slots are as good as new. */
 	for (int i = 0; i < SLOTS; i++)
 		assert_true(write_sample(k, 0, 7, 50));
 	assert_false(write_sample(k, 0, 7, 50));
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	late = take(k);
 	assert_int_equal(late.cnt, SLOTS);
 }
@@ -195,7 +195,7 @@ static void test_error_ends_it(void **state)
 
 	for (int i = 0; i < 3; i++)
 		write_sample(k, 1, 7, 10 + i);
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	assert_int_equal(samples_take(&k->samples, UINT32_MAX, on_record, &r), -5);
 	assert_int_equal(r.cnt, 1);
 }
@@ -209,7 +209,7 @@ static void test_steps(void **state)
 	for (int i = 0; i < 4; i++)
 		write_sample(k, 0, 7 + i % 2, 10 + i);
 	write_sample(k, 2, 7, 20);
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	assert_int_equal(samples_take(&k->samples, 3, on_record, &r), 1);
 	ASSERT_READ(&r, 0, 1, 2);
 	assert_int_equal(samples_take_before(&k->samples, 8, 30, on_record, &r), 0);
@@ -231,7 +231,7 @@ static void test_pids_of_one_slot(void **state)
 	assert_int_equal(samples_take_before(&k->samples, 7 + SAMPLES_PID_SLOTS, 30, on_record, &r),
 			 0);
 	ASSERT_READ(&r, 1001);
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	r = take(k);
 	ASSERT_READ(&r, 1000);
 }
@@ -275,7 +275,7 @@ static void test_counters_are_of_one_moment(void **state)
 	signal(SIGALRM, on_timer);
 	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
 	while (tick_cnt < 20000) {
-		samples_look(&k->samples);
+		samples_poll(&k->samples);
 		assert_int_equal(c[KRAIT_CNT_TARGET_TICKS],
 				 c[KRAIT_CNT_SAMPLES] + c[KRAIT_LOSS_STARTING]);
 		assert_int_equal(c[KRAIT_CNT_SAMPLES], 2 * k->samples.seen[1]);
@@ -291,7 +291,7 @@ static void test_counters_within_a_tick(void **state)
 
 	tick(cpu_of(k, 0), false);
 	cpu_of(k, 0)->counters[KRAIT_CNT_TARGET_TICKS] += 2;
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	assert_int_equal(k->samples.seen[0], 1);
 	assert_int_equal(k->samples.counters[KRAIT_CNT_SAMPLES], 2);
 }
@@ -303,7 +303,7 @@ static void test_counters_of_all_cpus(void **state)
 	for (int cpu = 0; cpu < CPUS; cpu++)
 		tick(cpu_of(k, cpu), cpu == 2);
 	for (int i = 0; i < 2; i++) {
-		samples_look(&k->samples);
+		samples_poll(&k->samples);
 		assert_int_equal(k->samples.counters[KRAIT_CNT_TARGET_TICKS], 6);
 		assert_int_equal(k->samples.counters[KRAIT_CNT_SAMPLES], 4);
 		assert_int_equal(k->samples.counters[KRAIT_LOSS_STARTING], 2);
@@ -316,7 +316,7 @@ static void test_counters_of_an_end(void **state)
 	struct reader r = {.fail_at = NONE};
 	struct kernel *k = *state;
 
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	write_sample(k, 0, 7, 10);
 	k->rings[0].weight = 4;
 	cpu_of(k, 0)->counters[KRAIT_CNT_TARGET_TICKS] = 4;
@@ -327,7 +327,7 @@ static void test_counters_of_an_end(void **state)
 		assert_int_equal(k->samples.counters[KRAIT_CNT_TARGET_TICKS], 4);
 		assert_int_equal(k->samples.counters[KRAIT_CNT_SAMPLES], 4);
 	}
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	assert_int_equal(k->samples.counters[KRAIT_CNT_SAMPLES], 4);
 }
 
@@ -349,7 +349,7 @@ static void test_nested_ticks(void **state)
 
 	tick(cpu_of(k, 1), true);
 	cpu_of(k, 1)->counters[KRAIT_LOSS_NESTED] = 3;
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	assert_int_equal(k->samples.counters[KRAIT_CNT_TARGET_TICKS], 2 + 3);
 	assert_int_equal(k->samples.counters[KRAIT_LOSS_STARTING], 2);
 	assert_int_equal(k->samples.counters[KRAIT_LOSS_NESTED], 3);
@@ -372,7 +372,7 @@ static void test_longer_slots(void **state)
 	slots[SLOTS + 1] = (struct krait_event_sample_rec){
 		.sample = {.h = {.kind = KRAIT_SAMPLE}, .stack_id = 5, .pid = 7}};
 	cpu_of(k, 1)->samples_written = 2;
-	samples_look(&k->samples);
+	samples_poll(&k->samples);
 	assert_int_equal(samples_take(&k->samples, 64, on_record, &r), 0);
 	assert_int_equal(r.cnt, 2);
 	assert_int_equal(r.stack_ids[0], 4);

@@ -614,7 +614,7 @@ static void test_never_started(void **state)
 
 static void assert_text(const char *want)
 {
-	char *text = session_target_text(&opts);
+	char *text = selection_text(&opts.who, opts.command);
 
 	assert_non_null(text);
 	assert_string_equal(text, want);

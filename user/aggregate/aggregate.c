@@ -7,14 +7,14 @@
  * one look-up, of the binding, which remembers the counter that it last went to; only when another
  * thread shares the stack is that counter looked up as well.
  *
- * A process is a *life* of a pid: exec and exit end it, so that a pid that is used again, or that
- * runs another program, gets a root of its own.
+ * A process is a *lifetime* of a pid: exec and exit end it, so that a pid that is used again, or
+ * that runs another program, gets a root of its own.
  *
  * The ids of code objects and stacks are hashes of what a process has in its memory, which may be
- * made up to give any value. So what an id means belongs to an *owner*, the life of the pid that
- * the record is of: no record of one process is ever looked up for another. (A life in this sense
- * does not end where a process only changes its command line: the kernel does not send its stacks
- * again.)
+ * made up to give any value. So what an id means belongs to an *owner*, the lifetime of the pid
+ * that the record is of: no record of one process is ever looked up for another. (A lifetime in
+ * this sense does not end where a process only changes its command line: the kernel does not send
+ * its stacks again.)
  */
 #include "user/aggregate/aggregate.h"
 
@@ -192,7 +192,7 @@ uint32_t tables_process(struct aggregate *agg, uint32_t pid)
 	return INDEX_NONE;
 }
 
-/* Ends the pid's life, unless it has begun after that: an exec may be told when the process has
+/* Ends the pid's lifetime, unless it has begun after that: an exec may be told when the process has
  * been looked at as what it is since. */
 static void process_end(struct aggregate *agg, uint32_t pid, uint64_t time_ns)
 {
@@ -203,7 +203,7 @@ static void process_end(struct aggregate *agg, uint32_t pid, uint64_t time_ns)
 		if (p->pid != pid)
 			continue;
 		if (p->began_ns <= time_ns) {
-			agg->life++;
+			agg->lifetime++;
 			index_remove(&agg->processes.index, &it);
 		}
 		return;
@@ -269,7 +269,7 @@ static int process_info(struct aggregate *agg, const struct krait_process_rec *r
 		.began_ns = rec->time_ns,
 	};
 
-	/* Classified again in the same life, or before the exec that made it so was told. */
+	/* Classified again in the same lifetime, or before the exec that made it so was told. */
 	if (old != INDEX_NONE && agg->processes.items[old].cmdline == process.cmdline &&
 	    agg->processes.items[old].py_version == process.py_version) {
 		agg->processes.items[old].began_ns = process.began_ns;
@@ -363,7 +363,7 @@ static int thread_named(struct aggregate *agg, const struct krait_process_rec *r
 	return 0;
 }
 
-/* Python's name of a thread comes late: its life may be over, and begins none. */
+/* Python's name of a thread comes late: its lifetime may be over, and begins none. */
 static void thread_py_named(struct aggregate *agg, const struct krait_process_rec *rec)
 {
 	struct profile_thread thread = {.process_idx = tables_process(agg, rec->pid),
@@ -453,7 +453,7 @@ static int binding_count_at(struct aggregate *agg, struct binding *binding,
 	if (binding->sample_idx == INDEX_NONE)
 		return -ENOMEM;
 	binding->tid = rec->tid;
-	binding->life = agg->life;
+	binding->lifetime = agg->lifetime;
 	binding->event_idx = event_idx;
 	return 0;
 }
@@ -485,7 +485,7 @@ static int add_sample(struct aggregate *agg, const struct krait_sample_rec *rec)
 		event->unnamed_cnt += value;
 		return 0;
 	}
-	if ((binding->tid != rec->tid || binding->life != agg->life ||
+	if ((binding->tid != rec->tid || binding->lifetime != agg->lifetime ||
 	     binding->sample_idx == INDEX_NONE || binding->event_idx != event_idx) &&
 	    binding_count_at(agg, binding, rec, event_idx) != 0)
 		return -ENOMEM;
@@ -539,7 +539,7 @@ static int by_thread_stack_event(const void *a, const void *b)
 static void sort_samples(struct aggregate *agg)
 {
 	index_release(&agg->samples.index);
-	agg->life++;
+	agg->lifetime++;
 	if (agg->samples.cnt)
 		qsort(agg->samples.items, agg->samples.cnt, sizeof(*agg->samples.items),
 		      by_thread_stack_event);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Whose the ids in a record are: a number for each life of a pid.
+ * Whose the ids in a record are: a number for each lifetime of a pid.
  *
- * The kernel mixes another seed into the ids of each life of a process (bpf/seed.h), and an id may
- * be whatever its process makes it. So it is only looked up for the owner that it came of. All zero
- * is a valid empty one.
+ * The kernel mixes another seed into the ids of each lifetime of a process (bpf/seed.h), and an id
+ * may be whatever its process makes it. So it is only looked up for the owner that it came of. All
+ * zero is a valid empty one.
  */
 #ifndef KRAIT_AGGREGATE_OWNERS_H
 #define KRAIT_AGGREGATE_OWNERS_H
@@ -28,11 +28,11 @@ struct owners {
 
 void owners_release(struct owners *owners);
 
-/* The number of the pid's present life, from 1 on; 0 without memory. */
+/* The number of the pid's present lifetime, from 1 on; 0 without memory. */
 uint32_t owners_find(struct owners *owners, uint32_t pid);
-/* Another life of the pid begins: exec, or it is a new child. 0 or -ENOMEM. */
+/* Another lifetime of the pid begins: exec, or it is a new child. 0 or -ENOMEM. */
 int owners_renew(struct owners *owners, uint32_t pid);
-/* The pid's life is over. */
+/* The pid's lifetime is over. */
 void owners_end(struct owners *owners, uint32_t pid);
 
 /* Drops those that are over: their numbers are given to nobody else. 0 or -ENOMEM; then nothing has

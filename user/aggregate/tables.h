@@ -17,7 +17,7 @@ struct binding {
 	uint32_t owner;
 	uint32_t stack_idx;
 	uint32_t tid;	     /* the thread that the binding's last sample was of, */
-	uint32_t life;	     /* and agg->life then */
+	uint32_t lifetime;   /* and agg->lifetime then */
 	uint32_t sample_idx; /* where it was counted; INDEX_NONE: nowhere yet */
 	uint8_t event_idx;   /* and as what */
 	bool is_outside;     /* of Python: KRAIT_MARK_OUTSIDE */
@@ -39,7 +39,8 @@ struct aggregate {
 	struct profile_event *events; /* the first is the CPU's clock */
 	uint32_t event_cnt, event_cap;
 	uint8_t event_idx[KRAIT_EVENTS_MAX]; /* by the number in records; 0: not there yet */
-	uint32_t life; /* how often a life began or ended: what is known of threads is old then */
+	uint32_t lifetime; /* how often a lifetime began or ended: what is known of threads is old
+			      then */
 	struct strbuf text;
 	struct profile profile;
 	uint64_t taken_counters[KRAIT_CNT_CNT]; /* when samples were taken last */
@@ -49,9 +50,9 @@ struct aggregate {
 /* The number of the stack that agg->fresh is: an old one's if it is equal; or INDEX_NONE. */
 uint32_t tables_stack(struct aggregate *agg);
 int tables_add_binding(struct aggregate *agg, const struct binding *binding);
-/* The number of the pid's present life, or INDEX_NONE. */
+/* The number of the pid's present lifetime, or INDEX_NONE. */
 uint32_t tables_process(struct aggregate *agg, uint32_t pid);
-/* The number of a new life, or INDEX_NONE. */
+/* The number of a new lifetime, or INDEX_NONE. */
 uint32_t tables_add_process(struct aggregate *agg, const struct profile_process *process);
 uint32_t tables_add_thread(struct aggregate *agg, const struct profile_thread *thread);
 

@@ -164,7 +164,7 @@ static void forget_samples(struct aggregate *agg)
 	agg->samples.cnt = 0;
 	timeline_restart(&agg->when);
 	events_restart(agg);
-	agg->life++;
+	agg->lifetime++;
 }
 
 struct profile *aggregate_take(struct aggregate *agg, const struct profile_meta *meta,

@@ -380,7 +380,7 @@ static int record(void *o, struct cli_args *args)
 		return status;
 	output_set_log_level(&opts->out);
 	run.opts = session_opts_of(opts, args);
-	run.target = session_target_text(&run.opts);
+	run.target = selection_text(&run.opts.who, run.opts.command);
 	status = KRAIT_EXIT_FAILED;
 	if (!run.target)
 		goto out;

@@ -71,7 +71,7 @@ static bool balances(const uint64_t *counters)
  * a tick: there is an end to it. (Of another event no counter is read here: its sample is there or
  * not.)
  */
-static uint64_t look(struct samples *s, uint32_t writer, uint64_t *counters)
+static uint64_t poll_writer(struct samples *s, uint32_t writer, uint64_t *counters)
 {
 	const __u64 *of_writer = writer_at(s, writer)->counters;
 	uint64_t n;
@@ -87,13 +87,13 @@ static uint64_t look(struct samples *s, uint32_t writer, uint64_t *counters)
 	return n;
 }
 
-void samples_look(struct samples *s)
+void samples_poll(struct samples *s)
 {
 	memset(s->counters, 0, sizeof(s->counters));
 	for (uint32_t writer = 0; writer < s->writer_cnt; writer++) {
 		uint64_t counters[KRAIT_COUNTERS_MAX], waiting;
 
-		s->seen[writer] = look(s, writer, counters);
+		s->seen[writer] = poll_writer(s, writer, counters);
 		for (int i = 0; i < KRAIT_COUNTERS_MAX; i++)
 			s->counters[i] += counters[i];
 		/* Where no level was free the tick could count nothing else. */
@@ -157,7 +157,7 @@ int samples_take(struct samples *s, uint32_t max, raw_record_fn fn, void *arg)
 	return 0;
 }
 
-/* A sample that the last look has not seen. */
+/* A sample that the last poll has not seen. */
 static void count_ahead(struct samples *s, const struct krait_sample_rec *rec)
 {
 	s->counters[KRAIT_CNT_TARGET_TICKS] += rec->weight;

@@ -4,9 +4,9 @@
  * kernel.
  *
  * A sample must not be passed on before the records that it builds on, which come in another ring.
- * So a reading has three steps: samples_look notes what has been written, the other ring is read,
- * samples_take passes on what was noted. In between, an event that ends a life of a pid first lets
- * the samples of that life through (samples_take_before).
+ * So a reading has three steps: samples_poll notes what has been written, the other ring is read,
+ * samples_take passes on what was noted. In between, an event that ends a lifetime of a pid first
+ * lets the samples of that lifetime through (samples_take_before).
  */
 #ifndef KRAIT_DRAIN_SAMPLES_H
 #define KRAIT_DRAIN_SAMPLES_H
@@ -28,10 +28,10 @@ struct samples {
 	size_t writer_stride;
 	uint32_t writer_cnt;
 	uint32_t slot_cnt; /* a power of two */
-	uint64_t *seen;	   /* of each writer: how many samples the last look found */
+	uint64_t *seen;	   /* of each writer: how many samples the last poll found */
 	uint64_t *counted; /* of each writer: how many are in `waiting`, or have been */
 	uint32_t waiting[SAMPLES_PID_SLOTS]; /* samples not yet passed on, by pid */
-	/* Summed over the writers, of the moment that each was looked at last; and of the samples
+	/* Summed over the writers, of the moment that each was polled last; and of the samples
 	 * that samples_take_before passed on since. So the ledger balances with what was passed on
 	 * once samples_take has come to its end. */
 	uint64_t counters[KRAIT_COUNTERS_MAX];
@@ -49,17 +49,17 @@ uint32_t samples_slot_cnt(uint32_t freq_hz, uint32_t writer_cnt, size_t slot_byt
 int samples_init(struct samples *s);
 void samples_release(struct samples *s);
 
-void samples_look(struct samples *s);
+void samples_poll(struct samples *s);
 /*
- * Passes on what the last look found, `max` samples at most, each writer's in order of time, and
+ * Passes on what the last poll found, `max` samples at most, each writer's in order of time, and
  * frees their slots. 0: all of it has been; 1: some are left; or fn's first negative value.
  */
 int samples_take(struct samples *s, uint32_t max, raw_record_fn fn, void *arg);
 /*
- * Passes on all of `pid` from before time_ns, which a record just read says is the end of a life:
- * what they build on came before that record, so it does not matter what the last look found. Costs
- * no look at the samples of others if none of this pid waits: thousands of processes may end
- * between two readings. 0 or fn's first negative value.
+ * Passes on all of `pid` from before time_ns, which a record just read says is the end of a
+ * lifetime: what they build on came before that record, so it does not matter what the last poll
+ * found. Costs no reading of the samples of others if none of this pid waits: thousands of
+ * processes may end between two readings. 0 or fn's first negative value.
  */
 int samples_take_before(struct samples *s, uint32_t pid, uint64_t time_ns, raw_record_fn fn,
 			void *arg);

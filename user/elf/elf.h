@@ -63,6 +63,6 @@ struct elf_cache;
 struct elf_cache *elf_cache_new(void);
 void elf_cache_free(struct elf_cache *c);
 /* As elf_read, remembered. *out is borrowed until the next call. -EACCES: no regular file. */
-int elf_cache_look(struct elf_cache *c, int fd, bool is_program, const struct elf_info **out);
+int elf_cache_get(struct elf_cache *c, int fd, bool is_program, const struct elf_info **out);
 
 #endif

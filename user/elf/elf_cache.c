@@ -76,7 +76,7 @@ static const struct elf_info *find(const struct elf_cache *c, const struct key *
 	return NULL;
 }
 
-int elf_cache_look(struct elf_cache *c, int fd, bool is_program, const struct elf_info **out)
+int elf_cache_get(struct elf_cache *c, int fd, bool is_program, const struct elf_info **out)
 {
 	struct stat st;
 	struct key key;

@@ -19,7 +19,7 @@
 #define AGAIN_COSTS 64
 /* More questions than this at once: the kernel asks again about those that go. */
 #define QUESTIONS_MAX 4096
-/* bpf/process.h doubles a process's pause between two questions up to here, LOOK_AGAIN_MAX_MS. */
+/* bpf/process.h doubles a process's pause between two questions up to here, ASK_AGAIN_MAX_MS. */
 #define SELDOM_MS 8192
 
 struct question {
@@ -266,8 +266,8 @@ static void take_failure(struct classifier *c, int err, struct krait_proc *entry
 	else
 		log_warn("record: scan pid %d: %s", c->open.pid, strerror(-err));
 	entry->state = KRAIT_PROC_IGNORED;
-	entry->look_again_ms = SELDOM_MS;
-	entry->look_at_ns = now_ns + SELDOM_MS * NS_PER_MS;
+	entry->ask_again_ms = SELDOM_MS;
+	entry->ask_at_ns = now_ns + SELDOM_MS * NS_PER_MS;
 }
 
 /* Fills in the state, and what belongs to it. */
@@ -333,8 +333,8 @@ int classifier_take(struct classifier *c, const struct scan_result *r, uint64_t 
 	entry.unknown_ticks = 0;
 	err = fill_in(c, r, &entry, now_ns);
 	settle_ticks(c, unknown_ticks, entry.state);
-	if (entry.state != KRAIT_PROC_READY && entry.look_at_ns < again_ns)
-		entry.look_at_ns = again_ns;
+	if (entry.state != KRAIT_PROC_READY && entry.ask_at_ns < again_ns)
+		entry.ask_at_ns = again_ns;
 	if (sampler_classify(c->sampler, pid, &entry) == 0 && entry.state == KRAIT_PROC_READY)
 		processes_ready(c->processes, pid, &r->target.python);
 	c->open.pid = 0;

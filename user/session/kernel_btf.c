@@ -39,7 +39,7 @@ static const char *const root_names[] = {"task_struct", "signal_struct", "pid", 
 #define INDEX_STEP 1024
 #define INDEX_MAX 2048 /* 2 million types; Linux 6.18 has 130,000 */
 /* task_struct has 250 members. Bounds what a cycle of anonymous structures can cost. */
-#define LOOKS_MAX 20000
+#define LOOKUPS_MAX 20000
 #define INFO_UNUSED 0x60ff0000 /* of btf_type.info, as of Linux 6.18 */
 #define MEMBERS_MAX 32	       /* that one of our structures declares */
 #define NESTING_MAX 16	       /* of anonymous structures */
@@ -76,7 +76,7 @@ struct reader {
 	struct section types, strings;
 	uint32_t index[INDEX_MAX]; /* where type 1 + n * INDEX_STEP is */
 	uint32_t type_cnt;
-	uint32_t look_cnt;
+	uint32_t lookup_cnt;
 	const struct btf *ours;
 	struct btf *part;
 };
@@ -325,7 +325,7 @@ static int find_places(struct reader *r, const struct btf_type *our, const struc
 		struct place place;
 		struct type inner;
 
-		if (++r->look_cnt > LOOKS_MAX ||
+		if (++r->lookup_cnt > LOOKUPS_MAX ||
 		    !section_read(&r->types, t->data_off + i * sizeof(m), &m, sizeof(m)))
 			return -EBADMSG;
 		place = place_of(t, &m, bit_off);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The targets: pid → the CPython that runs there in the present life of the pid.
+ * The targets: pid → the CPython that runs there in the present lifetime of the pid.
  *
  * The classifier says what a scan has found, and the kernel's records what became of it: a child
  * has what its parent had, a process that ends or calls exec has nothing any more. So who wants to

@@ -84,8 +84,8 @@ static int set_constants(struct krait_bpf *skel, const struct sampler_opts *opts
 	return 0;
 }
 
-/* The end of a pid's life passes its samples on first. So does the question what a process is: a
- * tick on the new program of an exec may ask for one before the exec is told. */
+/* The end of a pid's lifetime passes its samples on first. So does the question what a process is:
+ * a tick on the new program of an exec may ask for one before the exec is told. */
 static int on_ring_record(void *data, size_t size, void *arg)
 {
 	const struct krait_process_rec *rec = data;
@@ -350,7 +350,7 @@ int sampler_fd(const struct sampler *s)
 /* The end of a drain is what had been written at its start, so that it has one. */
 static void drain_begin(struct sampler *s)
 {
-	samples_look(&s->samples);
+	samples_poll(&s->samples);
 	s->drain_end_pos = ring_written(&s->ring);
 	s->drain_step = DRAIN_RECORDS;
 }

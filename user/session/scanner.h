@@ -61,8 +61,8 @@ struct scanner *scanner_new(void);
 /* Ends it. */
 void scanner_free(struct scanner *s);
 
-/* Readable when scanner_take may have something. The same for the scanner's whole life; -1 if that
- * has come to its end, since somebody has killed it. */
+/* Readable when scanner_take may have something. The same for the scanner's whole lifetime; -1 if
+ * that has come to its end, since somebody has killed it. */
 int scanner_fd(const struct scanner *s);
 /* When to call scanner_take though nothing is readable (CLOCK_MONOTONIC); UINT64_MAX: never. */
 uint64_t scanner_next_ns(const struct scanner *s);

@@ -9,6 +9,7 @@
 
 #include "bpf/abi/record.h"
 #include "user/base/array.h"
+#include "user/base/strbuf.h"
 #include "user/proc/procfs.h"
 
 struct krait_selection selection_of_kernel(const struct selection *who)
@@ -17,6 +18,24 @@ struct krait_selection selection_of_kernel(const struct selection *who)
 		.is_open = !who->pid_cnt && !who->is_command,
 		.with_children = who->with_children,
 	};
+}
+
+char *selection_text(const struct selection *who, char *const *command)
+{
+	struct strbuf text = {};
+
+	if (command) {
+		for (char *const *arg = command; *arg; arg++)
+			strbuf_addf(&text, "%s%s", arg == command ? "" : " ", *arg);
+	} else if (who->pid_cnt) {
+		for (uint32_t i = 0; i < who->pid_cnt; i++)
+			strbuf_addf(&text, "%s%d", i ? "," : "pid ", who->pids[i]);
+	} else if (who->comm) {
+		strbuf_addf(&text, "comm %s", who->comm);
+	} else {
+		strbuf_add_str(&text, "all");
+	}
+	return text.failed ? (strbuf_release(&text), NULL) : text.buf;
 }
 
 bool selection_has_comm(const struct selection *who, const char *comm)

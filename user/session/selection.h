@@ -26,6 +26,10 @@ struct selection {
 /* What a BPF program decides by itself. */
 struct krait_selection selection_of_kernel(const struct selection *who);
 
+/* Who is selected, in words: "all", "pid 12,13", "comm x", or the words of the command that is
+ * started (NULL: none). The caller frees; NULL without memory. */
+char *selection_text(const struct selection *who, char *const *command);
+
 /* Whether a process of this name is selected, if its pid is. */
 bool selection_has_comm(const struct selection *who, const char *comm);
 

@@ -21,7 +21,6 @@
 
 #include "user/base/clock.h"
 #include "user/base/log.h"
-#include "user/base/strbuf.h"
 #include "user/drain/records.h"
 #include "user/proc/procfs.h"
 #include "user/session/child.h"
@@ -40,7 +39,7 @@
  * at least. */
 #define DRAIN_NS (NS_PER_S / 4)
 #define DRAIN_SLICE_NS (10 * NS_PER_MS)
-#define DRAIN_STEP 128 /* records, and samples, between two looks at the clock */
+#define DRAIN_STEP 128 /* records, and samples, between two readings of the clock */
 #define EPOCH_NS NS_PER_S
 /* For the threads that are not named yet when the run ends. */
 #define LAST_NAMES_NS (NS_PER_S / 4)
@@ -458,7 +457,7 @@ static bool is_python(struct session *s, pid_t pid)
 }
 
 /* Were those that are selected idle, or are there none? Of pids it is known since the start. */
-static void look_for_idle(struct session *s)
+static void find_idle(struct session *s)
 {
 	uint64_t end_ns = clock_ns(CLOCK_MONOTONIC) + LAST_SCANS_NS;
 	struct session_result *r = &s->result;
@@ -519,7 +518,7 @@ static void take_rest(struct session *s)
 	if (!s->err)
 		s->err = scans_finish(&s->scans, clock_ns(CLOCK_MONOTONIC) + LAST_NAMES_NS);
 	if (!s->err)
-		look_for_idle(s);
+		find_idle(s);
 	take_costs(s);
 	if (s->opts.measure)
 		take_measures(s);
@@ -588,22 +587,4 @@ int session_wait_command(struct session *s)
 	child_reap(&s->child, true);
 	s->result.command_status = s->child.status;
 	return s->child.status;
-}
-
-char *session_target_text(const struct session_opts *opts)
-{
-	struct strbuf text = {};
-
-	if (opts->command) {
-		for (char *const *arg = opts->command; *arg; arg++)
-			strbuf_addf(&text, "%s%s", arg == opts->command ? "" : " ", *arg);
-	} else if (opts->who.pid_cnt) {
-		for (uint32_t i = 0; i < opts->who.pid_cnt; i++)
-			strbuf_addf(&text, "%s%d", i ? "," : "pid ", opts->who.pids[i]);
-	} else if (opts->who.comm) {
-		strbuf_addf(&text, "comm %s", opts->who.comm);
-	} else {
-		strbuf_add_str(&text, "all");
-	}
-	return text.failed ? (strbuf_release(&text), NULL) : text.buf;
 }

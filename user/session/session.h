@@ -134,8 +134,4 @@ uint64_t session_sample_cnt(const struct session *s);
  * on; 0 without a command. */
 int session_wait_command(struct session *s);
 
-/* What a run of these options is about, in words: "all", "pid 12,13", "comm x", "python3 app.py".
- * The caller frees. */
-char *session_target_text(const struct session_opts *opts);
-
 #endif

@@ -30,7 +30,7 @@ struct named_thread {
 };
 
 /*
- * Looks for the names of these threads of the process, all at once: what it costs is one look
+ * Looks for the names of these threads of the process, all at once: what it costs is one scan
  * through the modules and through the process's threads, and a few reads of each thread that is
  * wanted. Sorts them by ident. 0, or -errno and no names: the process is gone, or may not be read,
  * or there is no memory.

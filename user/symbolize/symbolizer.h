@@ -5,7 +5,7 @@
  *
  * Keeps the code objects of the CODE records, by their owner and code_id. An id never changes
  * meaning (bpf/abi/record.h), so neither does a symbol. The owner is the caller's number for the
- * life of a process that a record is of: an id is a hash of what that process says, and says
+ * lifetime of a process that a record is of: an id is a hash of what that process says, and says
  * nothing about any other one's frames.
  */
 #ifndef KRAIT_SYMBOLIZE_SYMBOLIZER_H

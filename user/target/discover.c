@@ -417,7 +417,7 @@ static int scan_module(const struct scan *scan, const struct module *m, bool is_
 		return fd;
 	if (fd < 0)
 		return is_own_trouble(fd) ? fd : 0;
-	err = elf_cache_look(scan->d->files, fd, is_program, &f.info);
+	err = elf_cache_get(scan->d->files, fd, is_program, &f.info);
 	close(fd);
 	if (err)
 		return is_own_trouble(err) ? err : 0;
