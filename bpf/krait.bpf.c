@@ -59,7 +59,7 @@ static __always_inline struct krait_stack_rec *stack_get(struct scratch *s)
 {
 	__u32 number = s->writer.number; /* on the stack, where 6.1 wants a key */
 
-	return bpf_map_lookup_elem(&stacks, &number);
+	return bpf_map_lookup_elem(&stack_scratches, &number);
 }
 
 static __always_inline struct sent_pair *sent_code_get(__u64 id)

@@ -15,8 +15,8 @@
  * | scratches    | level of a CPU → scratch: counters,| the tick; exec, exit: | the tick; the   |
  * |              | what the last ticks hit, its memory| counters              | counters: user  |
  * |              |                                    |                       | space, mapped   |
- * | stacks       | level of a CPU → the STACK record  | the tick              | the tick        |
- * |              | in the making                      |                       |                 |
+ * | stack_       | level of a CPU → the STACK record  | the tick              | the tick        |
+ * | scratches    | in the making                      |                       |                 |
  * | sent_stacks, | hash → ids that user space has:    | the tick              | the tick        |
  * | sent_codes   | what is not in there is sent again |                       |                 |
  * | known_stacks,| hash → what was found to be true   | the tick              | the tick        |
@@ -79,7 +79,7 @@ struct {
 	__uint(max_entries, 1); /* user space: levels of the CPUs that there is room for */
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(struct krait_stack_rec)); /* user space: and stack_room */
-} stacks SEC(".maps");
+} stack_scratches SEC(".maps");
 
 /* Powers of two: a mask makes the slot. What does not fit is looked at or sent again, never wrong.
  */

@@ -48,10 +48,10 @@ static void test_by_cpu(void **state)
 		uint32_t n = cpu_cnts[i];
 
 		/* 32 bytes, and 16 a frame. */
-		assert_int_equal(bytes_of("stacks", n, 99, 1), n * (32 + 16));
-		assert_int_equal(bytes_of("stacks", n, 99, KRAIT_MAX_DEPTH_DEFAULT),
+		assert_int_equal(bytes_of("stack_scratches", n, 99, 1), n * (32 + 16));
+		assert_int_equal(bytes_of("stack_scratches", n, 99, KRAIT_MAX_DEPTH_DEFAULT),
 				 n * (32 + 16 * KB));
-		assert_int_equal(bytes_of("stacks", n, 99, KRAIT_MAX_DEPTH_LIMIT),
+		assert_int_equal(bytes_of("stack_scratches", n, 99, KRAIT_MAX_DEPTH_LIMIT),
 				 n * (32 + 128 * KB));
 		/* Two seconds of them, 40 bytes each. */
 		assert_int_equal(bytes_of("samples", n, 99, 1), n * 256 * 40);
@@ -98,7 +98,7 @@ static void test_levels(void **state)
 	skel->rodata->level_cnt = 3;
 	assert_int_equal(map_sizes_set(skel, &sizes), 0);
 	assert_int_equal(bpf_map__max_entries(skel->maps.scratches), 12);
-	assert_int_equal(bpf_map__max_entries(skel->maps.stacks), 12);
+	assert_int_equal(bpf_map__max_entries(skel->maps.stack_scratches), 12);
 	assert_int_equal(bpf_map__max_entries(skel->maps.samples), 12 * 256);
 	krait_bpf__destroy(skel);
 }

@@ -38,6 +38,6 @@ int map_sizes_set(struct krait_bpf *skel, const struct map_sizes *sizes)
 	err = bpf_map__set_max_entries(skel->maps.ring, ring);
 	err = err ?: bpf_map__set_max_entries(skel->maps.samples, writer_cnt * slots);
 	err = err ?: bpf_map__set_max_entries(skel->maps.scratches, writer_cnt);
-	err = err ?: bpf_map__set_max_entries(skel->maps.stacks, writer_cnt);
-	return err ?: bpf_map__set_value_size(skel->maps.stacks, stack_bytes);
+	err = err ?: bpf_map__set_max_entries(skel->maps.stack_scratches, writer_cnt);
+	return err ?: bpf_map__set_value_size(skel->maps.stack_scratches, stack_bytes);
 }
