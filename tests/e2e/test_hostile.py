@@ -103,7 +103,7 @@ def forged(one_py, tmp_path_factory):
             seen.pids[mode] = started.enter_context(hostile.forger(mode, 20)).pid
         spin = started.enter_context(targets.Workload(one_py, "spin"))
         seen.spin = spin.pid
-        seen.ps = kraitrun.krait("ps", "--json")
+        seen.ps = kraitrun.krait("ps", "--json", timeout=KNOWN_S)
         sampled = [pid for mode, pid in seen.pids.items() if mode not in NO_SAMPLES]
         seen.run = record_until(output, sampled + [spin.pid], "-a", "-F", FREQ_HZ)
     seen.stacks = folded.read(output)
@@ -186,7 +186,7 @@ def test_forged_files(forged_files, one_py, tmp_path):
         cut = shutil.copy(hostile.build("forger"), tmp_path / "cut")
         mappers.append(started.enter_context(hostile.mapper("-t", cut)))
         spin = started.enter_context(targets.Workload(one_py, "spin"))
-        ps = kraitrun.krait("ps", "--json")
+        ps = kraitrun.krait("ps", "--json", timeout=KNOWN_S)
         run = record_until(output, [spin.pid], "-a", "-F", FREQ_HZ)
     assert ps.code == 0
     listed = {entry["pid"]: entry for entry in json.loads(ps.out)["processes"]}

@@ -39,13 +39,13 @@ def counts(stacks):
 
 def record_until_back(pid, output, split, begin=None):
     """Records until the first sample that is whole and for a second of CPU time more. From the first on
-    all must be whole. split: what makes (whole ones, others) of stacks. begin(krait) comes first."""
+    all must be whole. split: what makes (whole ones, others) of stacks. begin(krait) takes memory away,
+    if it has not been before; it returns how many were whole until then."""
     with kraitrun.start_record("-p", pid, "-F", FREQ_HZ, "-o", output) as krait:
-        if begin:
-            begin(krait)
+        before = begin(krait) if begin else 0
         end = time.monotonic() + targets.WAIT_S
-        whole = lacking = 0
-        while not whole:
+        whole, lacking = before, 0
+        while whole <= before:
             assert time.monotonic() < end, "still %d samples that lack something" % lacking
             targets.wait_cpu([pid], 0.1)
             whole, lacking = split(krait.snapshot(output))
@@ -76,7 +76,8 @@ def test_absent_memory(mode, tmp_path):
         while not lacking:
             os.kill(forger.pid, signal.SIGUSR1)
             targets.wait_cpu([forger.pid], 0.1)
-            lacking = split_forged(krait.snapshot(output))[1]
+            whole, lacking = split_forged(krait.snapshot(output))
+        return whole
 
     with hostile.forger(mode) as forger:
         record_until_back(forger.pid, output, split_forged, drop)

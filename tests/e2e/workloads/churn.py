@@ -2,7 +2,7 @@
 """
 Threads that live a millisecond, three at a time, beside one that stays: their states, stacks and
 frames lie in memory that another thread has just given back. Each runs the function of its number.
-churn.py COUNT: at "go" it says "enough" when so many more have begun.
+churn.py COUNT: at "go" it says "enough" when so many more have begun; those are `sampled`.
 """
 import sys
 import threading
@@ -53,17 +53,20 @@ staying.start()
 ready()
 started = 0
 goal = None
+sampled = [0, 0]  # from, to: of lives
 while started % 16 or running():
     gate.acquire()
     start_new_thread(run, (started % FUNCTION_CNT,))
     started += 1
     if "go" in commands:
         commands.remove("go")
+        sampled = [len(lives)]
         goal = started + int(sys.argv[1])
     if started == goal:
+        sampled.append(len(lives))
         say("enough")
 for _ in range(AT_ONCE):
     gate.acquire()
 stop.set()
 staying.join()
-finish(lives=lives)
+finish(lives=lives, sampled=sampled)
