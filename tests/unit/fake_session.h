@@ -72,7 +72,8 @@ static struct {
 	uint64_t stuck_look_ns;		/* and each look whether it has takes so much time */
 	uint64_t scan_ns, run_ns;	/* what a scan costs; what one that is waited for takes */
 	uint32_t scan_cnt, run_cnt;
-	char kinds[256]; /* of the scans so far: N names, P processes */
+	uint32_t given_up_cnt; /* of the next runs of the scanner */
+	char kinds[256];       /* of the scans so far: N names, P processes */
 	bool is_scanner;
 	int scanner_errno;
 
@@ -397,6 +398,10 @@ const struct scan_result *scanner_run(struct scanner *s, pid_t pid)
 	fake.run_cnt++;
 	fake_pass(fake.run_ns);
 	fake_scan(pid);
+	if (fake.given_up_cnt) {
+		fake.given_up_cnt--;
+		s->result.err = -ETIME;
+	}
 	return &s->result;
 }
 

@@ -383,6 +383,25 @@ static void test_idle_search_ends(void **state)
 	assert_int_equal(fake.run_cnt, 1);
 }
 
+/* A process that was asked for is scanned again, once, if there was no time for it. */
+static void test_a_scan_that_was_given_up(void **state)
+{
+	const pid_t pid = getpid();
+
+	(void)state;
+	target(pid, TARGET_READY);
+	opts.who.pids = &pid;
+	opts.who.pid_cnt = 1;
+	fake.given_up_cnt = 1;
+	begin();
+	assert_int_equal(fake.run_cnt, 2);
+	finish();
+	session_free(s);
+	fake.given_up_cnt = 2;
+	assert_int_equal(make(), -ETIME);
+	assert_int_equal(fake.run_cnt, 4);
+}
+
 /* Only those count that would have been sampled. */
 static void test_idle_of_a_name(void **state)
 {
@@ -663,6 +682,7 @@ int main(void)
 		TEST(test_idle_python),
 		TEST(test_no_idle_python),
 		TEST(test_idle_search_ends),
+		TEST(test_a_scan_that_was_given_up),
 		TEST(test_idle_of_a_name),
 		TEST(test_idle_is_not_asked),
 		TEST(test_ceiling),

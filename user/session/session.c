@@ -320,6 +320,15 @@ static bool has_descendants(const struct selected_list *list, pid_t root)
 	return false;
 }
 
+/* On a crowded host a scan may be given up for want of a CPU, and this one decides about the run.
+ */
+static const struct scan_result *scan_twice(struct session *s, pid_t pid)
+{
+	const struct scan_result *r = scanner_run(s->scanner, pid);
+
+	return r->err == -ETIME ? scanner_run(s->scanner, pid) : r;
+}
+
 /* The processes asked for by pid, checked, and those that descend from them. */
 static int watch_pids(struct session *s)
 {
@@ -328,7 +337,7 @@ static int watch_pids(struct session *s)
 	int err = selection_find(who, &list);
 
 	for (uint32_t i = 0; !err && i < who->pid_cnt; i++)
-		err = classifier_check(scanner_run(s->scanner, who->pids[i]),
+		err = classifier_check(scan_twice(s, who->pids[i]),
 				       has_descendants(&list, who->pids[i]));
 	for (uint32_t i = 0; !err && i < list.cnt; i++)
 		err = sampler_watch(s->sampler, list.v[i].pid);
