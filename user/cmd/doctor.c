@@ -5,10 +5,21 @@
 #include "user/cmd/cmds.h"
 #include "user/session/features.h"
 
+static void print_feature(const struct feature *f, void *can_run)
+{
+	static const char *const words[] = {"ok", "note", "MISSING"};
+
+	printf("%-8s %-14s %s\n", words[f->state], f->name, f->text);
+	*(bool *)can_run &= f->state != FEATURE_MISSING;
+}
+
 static int doctor(void *opts, struct cli_args *args)
 {
+	bool can_run = true;
+
 	(void)opts, (void)args;
-	if (features_print(stdout)) {
+	features_check(print_feature, &can_run);
+	if (can_run) {
 		puts("krait can run here");
 		return KRAIT_EXIT_OK;
 	}

@@ -31,12 +31,7 @@
 /* The inode of the initial user namespace: include/linux/proc_ns.h, PROC_USER_INIT_INO. */
 #define INITIAL_USER_NS_INODE 0xeffffffdU
 
-struct finding {
-	enum feature_state state;
-	char text[256]; /* what was found, and the fix */
-};
-
-static void found(struct finding *f, enum feature_state state, const char *text)
+static void found(struct feature *f, enum feature_state state, const char *text)
 {
 	f->state = state;
 	snprintf(f->text, sizeof(f->text), "%s", text);
@@ -68,7 +63,7 @@ static bool is_in_user_ns(void)
 }
 
 /* `what` was refused, which takes some of `caps`. One that krait has is not the fix, even so. */
-static void refused(struct finding *f, enum feature_state state, const char *what, const int *caps,
+static void refused(struct feature *f, enum feature_state state, const char *what, const int *caps,
 		    size_t cnt)
 {
 	struct strbuf names = {};
@@ -106,7 +101,7 @@ const char *features_kernel_trouble(const char *release)
 	return NULL;
 }
 
-static void check_kernel(struct finding *f)
+static void check_kernel(struct feature *f)
 {
 	struct utsname un = {};
 	const char *trouble;
@@ -147,7 +142,7 @@ static int try_bpf(void)
 	return try_map() ?: try_program();
 }
 
-static void check_bpf(struct finding *f)
+static void check_bpf(struct feature *f)
 {
 	int err = try_bpf();
 
@@ -161,7 +156,7 @@ static void check_bpf(struct finding *f)
 		found(f, FEATURE_OK, "BPF programs may be loaded");
 }
 
-static void check_btf(struct finding *f)
+static void check_btf(struct feature *f)
 {
 	if (access(KERNEL_BTF_PATH, R_OK) == 0)
 		found(f, FEATURE_OK, KERNEL_BTF_PATH);
@@ -171,7 +166,7 @@ static void check_btf(struct finding *f)
 		      "CONFIG_DEBUG_INFO_BTF=y");
 }
 
-static void check_map(struct finding *f, enum bpf_map_type type, const char *ok,
+static void check_map(struct feature *f, enum bpf_map_type type, const char *ok,
 		      const char *missing)
 {
 	if (try_bpf() != 0)
@@ -182,13 +177,13 @@ static void check_map(struct finding *f, enum bpf_map_type type, const char *ok,
 		found(f, FEATURE_MISSING, missing);
 }
 
-static void check_ring(struct finding *f)
+static void check_ring(struct feature *f)
 {
 	check_map(f, BPF_MAP_TYPE_RINGBUF, "BPF ring buffer",
 		  "no BPF ring buffer: krait needs Linux 5.15 or later");
 }
 
-static void check_task_storage(struct finding *f)
+static void check_task_storage(struct feature *f)
 {
 	check_map(f, BPF_MAP_TYPE_TASK_STORAGE, "BPF task storage",
 		  "no BPF task storage: krait needs Linux 5.15 or later");
@@ -211,7 +206,7 @@ static bool is_too_paranoid(void)
 	return level > 2 && privilege_has(CAP_PERFMON) && !privilege_has(CAP_SYS_ADMIN);
 }
 
-static void check_perf(struct finding *f)
+static void check_perf(struct feature *f)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_SOFTWARE,
@@ -238,7 +233,7 @@ static void check_perf(struct finding *f)
 	}
 }
 
-static void check_jit(struct finding *f)
+static void check_jit(struct feature *f)
 {
 	FILE *in = fopen("/proc/sys/net/core/bpf_jit_enable", "re");
 	int c = in ? fgetc(in) : EOF;
@@ -253,7 +248,7 @@ static void check_jit(struct finding *f)
 		found(f, FEATURE_OK, "BPF is compiled to machine code");
 }
 
-static void check_pid_ns(struct finding *f)
+static void check_pid_ns(struct feature *f)
 {
 	const char *trouble = pid_ns_trouble();
 
@@ -308,7 +303,7 @@ static bool can_open(pid_t pid, const char *name)
 }
 
 /* Without it krait still has those processes that are its user's own. */
-static void check_memory(struct finding *f)
+static void check_memory(struct feature *f)
 {
 	static const int caps[] = {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH};
 	int end_fd = -1;
@@ -325,7 +320,7 @@ static void check_memory(struct finding *f)
 }
 
 /* Asked of krait's own program: the rule is the same for it. */
-static void check_map_files(struct finding *f)
+static void check_map_files(struct feature *f)
 {
 	struct modules mods = {};
 	char name[MAP_FILE_BYTES];
@@ -353,7 +348,7 @@ static void check_map_files(struct finding *f)
 /* In the order in which one failing explains the next. */
 static const struct {
 	const char *name;
-	void (*check)(struct finding *f);
+	void (*check)(struct feature *f);
 } checks[] = {
 	{"kernel", check_kernel},
 	{"bpf", check_bpf},
@@ -375,25 +370,20 @@ static int silence(enum libbpf_print_level level, const char *fmt, va_list args)
 	return 0;
 }
 
-bool features_print(FILE *out)
+void features_check(void (*fn)(const struct feature *f, void *arg), void *arg)
 {
-	static const char *const words[] = {"ok", "note", "MISSING"};
-	bool can_run = true;
-
 	libbpf_set_print(silence);
 	for (size_t i = 0; i < CHECK_CNT; i++) {
-		struct finding f = {};
+		struct feature f = {.name = checks[i].name};
 
 		checks[i].check(&f);
-		fprintf(out, "%-8s %-14s %s\n", words[f.state], checks[i].name, f.text);
-		can_run = can_run && f.state != FEATURE_MISSING;
+		fn(&f, arg);
 	}
-	return can_run;
 }
 
 bool features_kernel_is_bad(void)
 {
-	struct finding f = {};
+	struct feature f = {};
 
 	check_kernel(&f);
 	return f.state == FEATURE_MISSING;
@@ -404,11 +394,11 @@ void features_explain(int err)
 	libbpf_print_fn_t before = libbpf_set_print(silence);
 
 	for (size_t i = 0; i < CHECK_CNT; i++) {
-		struct finding f = {};
+		struct feature f = {.name = checks[i].name};
 
 		checks[i].check(&f);
 		if (f.state == FEATURE_MISSING) {
-			log_error("record: %s: %s", checks[i].name, f.text);
+			log_error("record: %s: %s", f.name, f.text);
 			goto out;
 		}
 	}

@@ -7,12 +7,17 @@
 #define KRAIT_SESSION_FEATURES_H
 
 #include <stdbool.h>
-#include <stdio.h>
 
 enum feature_state {
 	FEATURE_OK,
 	FEATURE_NOTE,	 /* works, with a limit worth knowing */
 	FEATURE_MISSING, /* krait can't run */
+};
+
+struct feature {
+	const char *name;
+	enum feature_state state;
+	char text[256]; /* what was found, and the fix where there is one */
 };
 
 /* Why krait may not run on a Linux of that release (uname -r), to be put behind it; NULL if it may.
@@ -23,9 +28,8 @@ const char *features_kernel_trouble(const char *release);
  * lock up. */
 bool features_kernel_is_bad(void);
 
-/* Prints a line per check: state, what, and the fix where there is one. False if something needed
- * is missing. */
-bool features_print(FILE *out);
+/* Makes all the checks; each is handed to fn. */
+void features_check(void (*fn)(const struct feature *f, void *arg), void *arg);
 
 /* Logs in one line why a run was refused with -errno: the first check that fails, with its fix,
  * else the error itself. */
