@@ -26,10 +26,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -38,6 +34,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "user/base/fd_write.h"
 #include "user/base/log.h"
 #include "user/base/outpath.h"
 #include "user/base/strbuf.h"
@@ -45,9 +42,7 @@
 #define TMP_NAME_BYTES 200  /* of the goal's name; with the rest it stays below NAME_MAX */
 #define PART_NAME_BYTES 240 /* the same, with "-10000.part" */
 #define TMP_TRIES 100
-#define NEW_TRIES 10000 /* names "x-2" to "x-10000" beside "x" */
-#define STALL_MS 1000	/* a reader that takes nothing has stopped */
-#define STALL_CHECK_MS 100
+#define NEW_TRIES 10000	      /* names "x-2" to "x-10000" beside "x" */
 #define BUFFER_BYTES 65536    /* a stream of a cookie has BUFSIZ: eight times the system calls */
 #define PIECE_BYTES (8 << 20) /* that are written out at once */
 
@@ -247,67 +242,6 @@ static int open_goal(struct outfile *of)
 	return of->fd < 0 ? -errno : 0;
 }
 
-/* A signal that ends us has been taken. */
-static atomic_bool is_hurried;
-
-void outfile_hurry(void)
-{
-	atomic_store(&is_hurried, true);
-}
-
-/* Is there a signal that ends us, taken or kept for later (by the event loop of a run)? */
-static bool is_to_end(void)
-{
-	static const int signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
-	sigset_t pending;
-
-	if (atomic_load(&is_hurried))
-		return true;
-	if (sigpending(&pending))
-		return false;
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		if (sigismember(&pending, signals[i]))
-			return true;
-	return false;
-}
-
-/* Until a reader has made room: for ever, but not past STALL_MS once we are to end. 0 or -errno. */
-static int wait_for_room(int fd)
-{
-	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
-
-	for (int waited_ms = 0; !poll(&pfd, 1, STALL_CHECK_MS); waited_ms += STALL_CHECK_MS)
-		if (waited_ms >= STALL_MS && is_to_end())
-			return -ETIMEDOUT;
-	return 0;
-}
-
-/*
- * 0 or -errno. Into a pipe, so much at once as there is room for when poll says so (pipe(7)): a
- * write of more would wait in the kernel, where a signal that is blocked does not reach it.
- * Somebody else's O_NONBLOCK on a shared stdout is waited out as well.
- */
-static int write_all(int fd, const char *bytes, size_t len, bool is_pipe)
-{
-	while (len > 0) {
-		size_t most = is_pipe && len > PIPE_BUF ? PIPE_BUF : len;
-		int err = is_pipe ? wait_for_room(fd) : 0;
-		ssize_t done = err ? err : write(fd, bytes, most);
-
-		if (err)
-			return err;
-		if (done >= 0) {
-			bytes += done;
-			len -= (size_t)done;
-		} else if (errno == EAGAIN) {
-			wait_for_room(fd);
-		} else if (errno != EINTR) {
-			return -errno;
-		}
-	}
-	return 0;
-}
-
 /* Starts writing out the piece that is full, and lets go of the one before it, which should be on
  * the disk by now. 0 or -errno. */
 static int let_go(struct outfile *of)
@@ -335,7 +269,7 @@ static ssize_t stream_write(void *cookie, const char *bytes, size_t len)
 	struct outfile *of = cookie;
 
 	if (!of->err)
-		of->err = write_all(of->fd, bytes, len, !of->to.name);
+		of->err = fd_write_all(of->fd, bytes, len, !of->to.name);
 	of->len += len;
 	while (!of->err && of->is_let_go && of->len - of->piece >= PIECE_BYTES)
 		of->err = let_go(of);

@@ -66,8 +66,4 @@ int outfile_check_new(const char *name);
  */
 bool outfile_is_stdout(const char *path);
 
-/* A signal has asked us to end: from now on a reader of stdout that takes nothing for a second is
- * given up. Without it that holds for a signal that is blocked and waits. */
-void outfile_hurry(void);
-
 #endif

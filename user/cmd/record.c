@@ -17,6 +17,7 @@
 #include "user/aggregate/aggregate.h"
 #include "user/base/background.h"
 #include "user/base/clock.h"
+#include "user/base/fd_write.h"
 #include "user/base/log.h"
 #include "user/base/outfile.h"
 #include "user/base/strbuf.h"
@@ -93,7 +94,7 @@ static struct profile_meta meta_of(const struct krait_head_rec *head, uint64_t d
 static void on_stop(void *arg)
 {
 	(void)arg;
-	outfile_hurry();
+	fd_write_hurry();
 }
 
 /* In the second thread. */
