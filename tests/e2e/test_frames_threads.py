@@ -20,8 +20,6 @@ FREQ_HZ = 2999
 # Of each of the threads in cthreads.c, and half of it of the main thread: some 1,000 ticks each.
 CPU_S = 0.4
 LIVES = 200  # of threads that come and go
-# How many of their stacks are met with a frame half pushed: more than of threads that stay.
-MARKED_SHARE = 0.001
 WORKLOADS = ["churn", "cthreads", "subs", "crossed"]
 SCRIPTS = {"crossed": "subs"}  # where that is not the name
 # Some ticks are missed by the timer of a busy virtual CPU, and some fall into ctypes' code
@@ -105,10 +103,7 @@ def test_no_thread_shows_the_frames_of_another(recorded):
     number_of = dict(lives)
     assert len(number_of) == len(lives) > LIVES
     met = set()
-    stacks = recorded.of("churn")
-    marked = [stack for stack in stacks if folded.is_marked(stack)]
-    assert chance.at_most(folded.total(marked), folded.total(stacks), MARKED_SHARE), marked[:3]
-    for stack in [stack for stack in stacks if not folded.is_marked(stack)]:
+    for stack in recorded.of("churn"):
         names = short_names(stack)
         if stack.tid not in number_of:
             assert not any(name.startswith("short_") for name in names), stack
