@@ -15,6 +15,8 @@ from targets import chance
 # Two dozen names share these ticks, and have this share of them each, or more.
 FREQ_HZ = 3999
 CPU_S = 0.3
+# Of a child's ticks, those in which the kernel copies a page: one in 1,600 of children of 4 ms.
+COPIED_SHARE = 0.005
 NAME_SHARE = 0.025
 
 
@@ -114,7 +116,7 @@ def test_children_that_live_60_ms(lives):
         stacks = folded.of_pid(lives.stacks, pid)
         assert folded.total(folded.having(stacks, "child_brief")) >= 40
         marked = [stack for stack in stacks if folded.is_marked(stack)]
-        assert folded.total(marked) <= 0.1 * folded.total(stacks), marked[:3]
+        assert chance.at_most(folded.total(marked), folded.total(stacks), COPIED_SHARE), marked[:3]
         # What else it does, whatever part of so short a life that is on a busy host: what fork()
         # calls in the child, and its end.
         others = [s for s in stacks if "fork" not in folded.names(s) and s not in marked]
